@@ -1,0 +1,65 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._switch import SLOTS
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+
+
+class ActionModule(RenderingAction):
+    """Renders the files of both slots of every app; the module on the host decides which slot gets them."""
+
+    _VALID_ARGS = frozenset(("apps", "releases", "files", "boot", "release_link", "probe_port"))
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        args, render = self._task.args, self.renderer(task_vars)
+        apps = [self._described(app, args, render) for app in args["apps"]]
+        return self._execute_module(
+            "flask_ops.production.app_slots", module_args={"apps": apps}, task_vars=task_vars
+        )
+
+    def _described(self, app, args, render):
+        described_app = {
+            "name": app["name"],
+            "state": app.get("state", "present"),
+            "host": (app.get("domains") or ["localhost"])[0],
+            "health": _health(app["health"]),
+            "stop_timeout": app["graceful_timeout"] + 5,
+            "release_link": args.get("release_link", "").format_map(app),
+            "probe_port": args.get("probe_port"),
+        }
+        release = {}
+        if described_app["state"] == "present":
+            if app["name"] not in args["releases"]:
+                raise AnsibleActionFail(f"releases: there is no release of '{app['name']}'")
+            release = args["releases"][app["name"]]
+            described_app["release"] = release["path"]
+        for slot in SLOTS:
+
+            def render_slot(source, variables, slot=slot):
+                known = {"app": app, "slot": slot, "release": release, "sandbox": SANDBOX}
+                return render(source, {**known, **variables})
+
+            described_app[slot] = {
+                "files": self._files(args["files"], {**app, "slot": slot}, render_slot),
+                "boot": self._files([args["boot"]], {**app, "slot": slot}, render_slot)[0],
+            }
+        return described_app
+
+    @staticmethod
+    def _files(files, item, render):
+        shown, secret = described([{**file, "each": [item], "as": "item"} for file in files], render)
+        entries = shown + [{**file, "secret": True} for file in secret]
+        return sorted(entries, key=lambda file: file["position"])
+
+
+def _health(health):
+    """A path that the app names must give 200. The top of a site may redirect or ask who is there."""
+    if health["status"] is None and health["path"] != "/":
+        return {**health, "status": 200}
+    return health

@@ -1,0 +1,22 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+
+
+class ActionModule(RenderingAction):
+    """Renders the files on the controller; the module of the same name brings them to their state."""
+
+    _VALID_ARGS = frozenset(("files", "validate", "reload"))
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        shown, secret = described(self._task.args["files"], self.renderer(task_vars))
+        arguments = {"files": shown, "secret_files": secret}
+        arguments.update({key: self._task.args[key] for key in ("validate", "reload") if key in self._task.args})
+        return self._execute_module(
+            "flask_ops.production.config_files", module_args=arguments, task_vars=task_vars
+        )

@@ -1,0 +1,50 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: environment_value
+short_description: A value as systemd's EnvironmentFile takes it
+version_added: 0.1.0
+author: [the flask_ops.production authors (@flask-ops)]
+description:
+  - Quotes a text so that systemd hands exactly this text to the process, as systemd.exec(5) describes the syntax.
+  - A number or a boolean becomes JSON, which is what Flask's C(from_prefixed_env) reads. V(true) stays true; a Python
+    style C(True) would be a text.
+positional: _input
+options:
+  _input:
+    description: The value. It has no line breaks.
+    type: raw
+    required: true
+"""
+
+EXAMPLES = r"""
+line: "SECRET_KEY={{ 'a\"b$c' | flask_ops.production.environment_value }}"
+# SECRET_KEY="a\"b\$c"
+"""
+
+RETURN = r"""
+_value:
+  description: The quoted value.
+  type: str
+"""
+
+import json
+import re
+
+from ansible.errors import AnsibleFilterError
+
+
+def environment_value(value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    if re.search(r"[\x00\n\r]", text):
+        raise AnsibleFilterError("environment_value: a value must be on one line")
+    # Within double quotes, systemd takes a backslash before these four characters away, and before no other.
+    return '"' + re.sub(r'(["\\`$])', r"\\\1", text) + '"'
+
+
+class FilterModule:
+    def filters(self):
+        return {"environment_value": environment_value}

@@ -1,0 +1,85 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Running programs on the host and asking systemd, with errors a person can read.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import typing as t
+
+LAST_LINES = 25
+"""How many lines of a program's output or of a journal an error message quotes."""
+
+
+class CommandError(Exception):
+    """A program ended with a status other than 0, or did not end in time."""
+
+
+def run(
+    argv: t.Sequence[str],
+    *,
+    env: t.Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: str | None = None,
+    timeout: float = 600,
+    stdin: t.IO[bytes] | None = None,
+) -> str:
+    """Run a program and return its standard output.
+
+    :param user: run as this user, in its group and no other.
+    :param timeout: seconds after which the program is killed.
+    :raises CommandError: with the program's last lines.
+    """
+    as_user: dict[str, t.Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
+    try:
+        done = subprocess.run(
+            list(argv),
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+            umask=0o022,
+            **as_user,
+        )
+    except FileNotFoundError as error:
+        raise CommandError(f"{argv[0]} is not installed on this host") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"'{_words(argv)}' did not end within {timeout:g} s") from error
+    if done.returncode:
+        said = last_lines((done.stderr + b"\n" + done.stdout).decode("utf-8", "replace"))
+        raise CommandError(f"'{_words(argv)}' ended with status {done.returncode}:\n{said}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def systemctl(*arguments: str, timeout: float = 600) -> str:
+    """Run ``systemctl`` without a pager and without waiting for a password."""
+    return run(["systemctl", "--no-pager", "--no-ask-password", *arguments], timeout=timeout)
+
+
+def unit_properties(unit: str, *names: str) -> dict[str, str]:
+    """What systemd reports of a unit, by property name (``systemctl show``)."""
+    shown = systemctl("show", "--property", ",".join(names), unit)
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def journal(unit: str, lines: int = LAST_LINES) -> str:
+    """The last lines that a unit wrote to the journal."""
+    try:
+        return run(["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={lines}", f"--unit={unit}"])
+    except CommandError as error:
+        return f"(no journal: {error})"
+
+
+def last_lines(text: str, count: int = LAST_LINES) -> str:
+    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
+
+
+def _words(argv: t.Sequence[str]) -> str:
+    """Enough of a command to recognise it; never all of it, since arguments may be long."""
+    return " ".join(argv[:4]) + (" ..." if len(argv) > 4 else "")

@@ -1,0 +1,266 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A set of files brought to its state as one transaction: planned, shown, written, taken back.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+import typing as t
+from dataclasses import dataclass, field
+
+ASIDE_PREFIX = ".flask-ops-removed."
+"""What is removed is first renamed to a hidden sibling, so that it can be put back."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one path should be.
+
+    ``kind`` is ``file`` (with ``content``), ``directory``, ``link`` (with ``target``) or ``absent``.
+    ``mode`` is an integer as for :func:`os.chmod`; ``owner`` and ``group`` are names.
+    The content of a ``secret`` file never appears in a diff.
+    """
+
+    dest: str
+    kind: str = "file"
+    content: bytes = b""
+    target: str = ""
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+
+
+    @classmethod
+    def from_params(cls, item: dict[str, t.Any], secret: bool = False) -> Entry:
+        """From a module's parameters that were declared with :data:`FILE_OPTIONS`."""
+        content = (item["content"] or "").encode()
+        if item["copy_of"] and os.path.exists(item["copy_of"]):
+            with open(item["copy_of"], "rb") as stream:
+                content = stream.read()
+        return cls(
+            dest=item["dest"],
+            kind=item["state"],
+            content=content,
+            target=item["target"] or "",
+            mode=int(item["mode"] or ("0755" if item["state"] == "directory" else "0644"), 8),
+            owner=item["owner"],
+            group=item["group"],
+            secret=secret,
+        )
+
+
+FILE_OPTIONS: dict[str, dict[str, t.Any]] = {
+    "dest": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "required": True},
+    "content": {"type": "str"},
+    "copy_of": {"type": "str"},
+    "target": {"type": "str"},
+    "mode": {"type": "str"},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "position": {"type": "int", "required": True},
+}
+"""How a module's argument spec declares one entry. The action plugins send it complete."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What one path is now."""
+
+    kind: str
+    content: bytes = b""
+    target: str = ""
+    mode: int = 0
+    owner: str = ""
+    group: str = ""
+
+    @classmethod
+    def read(cls, path: str) -> State:
+        try:
+            info = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return cls("absent")
+        who = {"mode": stat.S_IMODE(info.st_mode), "owner": _user(info.st_uid), "group": _group(info.st_gid)}
+        if stat.S_ISLNK(info.st_mode):
+            return cls("link", target=os.readlink(path), **who)
+        if stat.S_ISDIR(info.st_mode):
+            return cls("directory", **who)
+        if stat.S_ISREG(info.st_mode):
+            with open(path, "rb") as stream:
+                return cls("file", content=stream.read(), **who)
+        return cls("special", **who)
+
+    def satisfies(self, entry: Entry) -> bool:
+        if self.kind != entry.kind:
+            return False
+        if self.kind == "absent":
+            return True
+        if self.kind == "link":
+            return self.target == entry.target
+        if self.kind == "file" and self.content != entry.content:
+            return False
+        return (self.mode, self.owner, self.group) == (entry.mode, entry.owner, entry.group)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One path that is not yet what it should be."""
+
+    entry: Entry
+    before: State
+
+    def diff(self) -> dict[str, str]:
+        """The change in the form that ``ansible-playbook --diff`` prints."""
+        return {
+            "before_header": f"{self.entry.dest} ({_describe(self.before)})",
+            "after_header": f"{self.entry.dest} ({_describe(self.entry)})",
+            "before": _text(self.before, self.entry.secret),
+            "after": _text(self.entry, self.entry.secret),
+        }
+
+
+@dataclass
+class Transaction:
+    """Entries that are brought to their state together, or not at all."""
+
+    entries: list[Entry]
+    changes: list[Change] = field(default_factory=list)
+    _undo: list[t.Callable[[], None]] = field(default_factory=list)
+    _aside: list[str] = field(default_factory=list)
+
+    def plan(self) -> list[Change]:
+        """Compare every entry with the file system; remember and return what differs."""
+        states = [(entry, State.read(entry.dest)) for entry in self.entries]
+        self.changes = [Change(entry, before) for entry, before in states if not before.satisfies(entry)]
+        return self.changes
+
+    def apply(self) -> None:
+        """Make the planned changes. An error on the way takes back those already made."""
+        try:
+            for change in self.changes:
+                self._apply(change)
+        except BaseException:
+            self.revert()
+            raise
+
+    def revert(self) -> None:
+        """Put back what was there before :meth:`apply`, newest change first."""
+        while self._undo:
+            self._undo.pop()()
+        self._aside.clear()
+
+    def commit(self) -> None:
+        """Forget the way back: delete what was only moved aside."""
+        for path in self._aside:
+            remove(path)
+        self._aside.clear()
+        self._undo.clear()
+
+    def _apply(self, change: Change) -> None:
+        entry, before = change.entry, change.before
+        if before.kind == "directory" == entry.kind:
+            own(entry.dest, entry.mode, entry.owner, entry.group)
+            self._undo.append(lambda: own(entry.dest, before.mode, before.owner, before.group))
+            return
+        if before.kind == "file" == entry.kind:
+            # Replaced by rename(2): at every moment the path holds the old text or the new one.
+            write(entry.dest, entry.content, entry.mode, entry.owner, entry.group)
+            self._undo.append(lambda: write(entry.dest, before.content, before.mode, before.owner, before.group))
+            return
+        if before.kind != "absent" and not (before.kind == "link" == entry.kind):
+            self._move_aside(entry.dest)
+        if entry.kind == "absent":
+            return
+        if entry.kind == "directory":
+            os.mkdir(entry.dest, 0o700)
+            own(entry.dest, entry.mode, entry.owner, entry.group)
+        elif entry.kind == "link":
+            link(entry.dest, entry.target)
+        else:
+            write(entry.dest, entry.content, entry.mode, entry.owner, entry.group)
+        if before.kind == "link" == entry.kind:
+            self._undo.append(lambda: link(entry.dest, before.target))
+        else:
+            self._undo.append(lambda: remove(entry.dest))
+
+    def _move_aside(self, path: str) -> None:
+        aside = os.path.join(os.path.dirname(path), ASIDE_PREFIX + os.path.basename(path))
+        remove(aside)
+        os.rename(path, aside)
+        self._aside.append(aside)
+        self._undo.append(lambda: os.rename(aside, path))
+
+
+def write(path: str, content: bytes, mode: int, owner: str, group: str) -> None:
+    """Write a file so that a reader sees the old text or the new one, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".flask-ops-new.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        own(temporary, mode, owner, group)
+        os.rename(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def link(path: str, target: str) -> None:
+    """Point a symbolic link somewhere, replacing it atomically by rename(2)."""
+    temporary = os.path.join(os.path.dirname(path), ".flask-ops-new." + os.path.basename(path))
+    remove(temporary)
+    os.symlink(target, temporary)
+    os.rename(temporary, path)
+
+
+def own(path: str, mode: int, owner: str, group: str) -> None:
+    """Set owner and group first: chown(2) would clear a set-group-ID bit that is set before."""
+    os.chown(path, pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid)
+    os.chmod(path, mode)
+
+
+def remove(path: str) -> None:
+    """Remove whatever is there, a whole tree included; nothing there is fine."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _describe(thing: State | Entry) -> str:
+    if thing.kind == "absent":
+        return "absent"
+    if thing.kind == "link":
+        return f"link to {thing.target}"
+    return f"{thing.kind} {thing.mode:04o} {thing.owner}:{thing.group}"
+
+
+def _text(thing: State | Entry, secret: bool) -> str:
+    if thing.kind != "file":
+        # A diff shows nothing where the texts are equal: kind, mode and owner are in the header alone.
+        return f"{_describe(thing)}\n"
+    return "(secret, not shown)\n" if secret else thing.content.decode("utf-8", "replace")
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -1,0 +1,459 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The switch: an app's traffic goes from one slot to the other, and nobody notices.
+
+An app has two slots, blue and green. Each has a socket and a service of its own; one is in traffic. nginx's
+upstream is the link ``current.sock``, which rename(2) replaces atomically: nginx is not reloaded.
+
+    idle slot prepared -> started -> healthy -> in traffic -> seen through nginx -> old drained -> old stopped
+
+Until the link is flipped, every failure stops the idle slot and leaves the old one as it was. A failure after it
+flips the link back first. An interrupted switch leaves a state that the next run recognises: the link decides
+which slot is in traffic, and whatever else runs is stopped or prepared anew.
+
+This module util is private to the collection. :class:`Host` is all that it asks of the host; the unit tests give
+it another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import socket
+import ssl
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.flask_ops.production.plugins.module_utils._command import (
+    CommandError,
+    journal,
+    last_lines,
+    run,
+    systemctl,
+    unit_properties,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State, Transaction, link, remove
+
+SLOTS = ("blue", "green")
+
+
+class SwitchError(Exception):
+    """The switch did not happen. The message says at which step, why, and what serves now."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What counts as a healthy slot. Times are in seconds."""
+
+    path: str
+    status: int | None
+    """The status to expect. None accepts any below 500: an app without a health path proves only that it answers."""
+    timeout: float = 5
+    interval: float = 0.5
+    deadline: float = 60
+
+    def accepts(self, status: int) -> bool:
+        return status == self.status if self.status else status < 500
+
+
+@dataclass(frozen=True)
+class App:
+    """One app as the switch sees it."""
+
+    name: str
+    host: str
+    """The Host header of health checks: an app may refuse names that it does not know."""
+    health: Health
+    release: str
+    """The release directory that the new slot serves."""
+    release_link: str
+    """The link that names the release in traffic, for people and for nginx' static files. Empty: none is kept."""
+    files: dict[str, list[Entry]]
+    """By slot: the files of the slot, complete."""
+    boot: dict[str, Entry]
+    """By slot: the file by which the link to this slot comes back after a reboot."""
+    stop_timeout: float
+    """How long the old slot may take to finish its requests."""
+    probe_port: int | None = None
+    """nginx's HTTPS port on this host, asked after the flip."""
+
+    @property
+    def runtime(self) -> str:
+        return f"/run/{self.name}"
+
+    @property
+    def socket_link(self) -> str:
+        return f"{self.runtime}/current.sock"
+
+    def socket_path(self, slot: str) -> str:
+        return f"{self.runtime}/{slot}.sock"
+
+    def units(self, slot: str) -> tuple[str, str]:
+        return f"{self.name}-{slot}.socket", f"{self.name}-{slot}.service"
+
+
+@dataclass
+class Result:
+    """What happened, in words that a person can read."""
+
+    changed: bool = False
+    slot: str | None = None
+    summary: str = ""
+    steps: list[str] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+
+
+class Host:
+    """The host's side of the switch: systemd, the file system, sockets."""
+
+    def state(self, unit: str) -> str:
+        return unit_properties(unit, "ActiveState").get("ActiveState", "")
+
+    def restarts(self, unit: str) -> int:
+        return int(unit_properties(unit, "NRestarts").get("NRestarts") or 0)
+
+    def enabled(self, unit: str) -> bool:
+        return unit_properties(unit, "UnitFileState").get("UnitFileState") == "enabled"
+
+    def enable(self, *units: str) -> None:
+        systemctl("enable", "--quiet", *units)
+
+    def disable(self, *units: str) -> None:
+        systemctl("disable", "--quiet", *units)
+
+    def start(self, *units: str) -> None:
+        with contextlib.suppress(CommandError):
+            systemctl("reset-failed", *units)
+        systemctl("start", *units, timeout=300)
+
+    def stop(self, *units: str, timeout: float) -> None:
+        systemctl("stop", *units, timeout=timeout + 30)
+
+    def reload_units(self) -> None:
+        systemctl("daemon-reload")
+
+    def journal(self, unit: str) -> str:
+        return last_lines(journal(unit))
+
+    def link_target(self, path: str) -> str | None:
+        try:
+            return os.readlink(path)
+        except OSError:
+            return None
+
+    def link(self, path: str, target: str) -> None:
+        link(path, target)
+
+    def remove(self, path: str) -> None:
+        remove(path)
+
+    def read(self, path: str) -> State:
+        return State.read(path)
+
+    def write(self, entries: list[Entry]) -> bool:
+        """Bring files to their state; return whether any was not."""
+        transaction = Transaction(entries)
+        changed = bool(transaction.plan())
+        transaction.apply()
+        transaction.commit()
+        return changed
+
+    def ask_socket(self, path: str, request: str, host: str, timeout: float) -> int:
+        """The status of a GET over a slot's own socket."""
+        connection = http.client.HTTPConnection(host, timeout=timeout)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(path)
+        return _status(connection, request, {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"})
+
+    def ask_nginx(self, port: int, request: str, host: str, timeout: float) -> int | None:
+        """The status of a GET through nginx on this host, or None where nothing listens."""
+        # The certificate is checked where it is served to others, not here: this asks only who answers.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            plain = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        except ConnectionRefusedError:
+            return None
+        connection = http.client.HTTPConnection(host, timeout=timeout)
+        connection.sock = context.wrap_socket(plain, server_hostname=host)
+        return _status(connection, request, {})
+
+    def waiting(self, path: str) -> int:
+        """How many connections wait in a listening socket's accept queue (Recv-Q of ``ss``)."""
+        rows = [row.split() for row in run(["ss", "--no-header", "--unix", "--listening"]).splitlines()]
+        return sum(int(row[2]) for row in rows if len(row) > 4 and row[4] == path)
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def _status(connection: http.client.HTTPConnection, request: str, headers: dict[str, str]) -> int:
+    try:
+        connection.request("GET", request, headers={"User-Agent": "flask-ops-health", "Connection": "close", **headers})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+class Switch:
+    """Brings one app to its desired slot: finds out where it is, and takes only the steps that are missing."""
+
+    def __init__(self, app: App, host: Host) -> None:
+        self.app = app
+        self.host = host
+        self.result = Result()
+
+    # --- what is -------------------------------------------------------------------------------------------------
+
+    def slot_in_traffic(self) -> str | None:
+        """The slot that the link names, or None before the first switch."""
+        target = self.host.link_target(self.app.socket_link) or ""
+        found = re.fullmatch(r"(blue|green)\.sock", os.path.basename(target))
+        return found.group(1) if found else None
+
+    def differences(self, slot: str) -> list[Entry]:
+        return [entry for entry in self.app.files[slot] if not self.host.read(entry.dest).satisfies(entry)]
+
+    def running(self, slot: str) -> bool:
+        return all(self.host.state(unit) == "active" for unit in self.app.units(slot))
+
+    # --- what should be --------------------------------------------------------------------------------------------
+
+    def run(self, check_mode: bool = False) -> Result:
+        current = self.slot_in_traffic()
+        if current and not self.differences(current):
+            self._keep(current, check_mode)
+        else:
+            self._switch(current, other(current), check_mode)
+        return self.result
+
+    def _keep(self, slot: str, check_mode: bool) -> None:
+        """The right files are in traffic: see that they run, and that nothing else does."""
+        self.result.slot = slot
+        self.result.summary = f"{self.app.name}: {slot} serves {os.path.basename(self.app.release)}"
+        repairs = []
+        if not self.running(slot):
+            repairs.append((f"start {slot}", lambda: self._start_and_check(slot)))
+        if not all(map(self.host.enabled, self.app.units(slot))):
+            repairs.append((f"enable {slot}", lambda: self.host.enable(*self.app.units(slot))))
+        if not self.host.read(self.app.boot[slot].dest).satisfies(self.app.boot[slot]):
+            repairs.append(("remember the slot", lambda: self.host.write([self.app.boot[slot]])))
+        if self.app.release_link and self.host.link_target(self.app.release_link) != self._release_target():
+            repairs.append(("point to the release", self._point_to_release))
+        stray = other(slot)
+        if self._any_trace(stray):
+            repairs.append((f"stop {stray}", lambda: self._retire(stray)))
+        for name, repair in repairs:
+            self._step(name)
+            if not check_mode:
+                repair()
+
+    def _switch(self, old: str | None, new: str, check_mode: bool) -> None:
+        self.result.slot = new
+        self.result.diff = self._diff(old, new)
+        self.result.summary = (
+            f"{self.app.name}: traffic went from {old or 'nowhere'} to {new}, "
+            f"which serves {os.path.basename(self.app.release)}"
+        )
+        self._step(f"start {new}")
+        if check_mode:
+            return
+        began = self.host.now()
+        self._prepare(new)
+        try:
+            self._start_and_check(new)
+        except SwitchError as error:
+            self._retire(new)
+            raise SwitchError(f"{error}\n{self._what_serves(old)}") from error
+        self._flip(new)
+        try:
+            self._probe(old)
+        except SwitchError as error:
+            self._flip_back(old, new)
+            raise SwitchError(f"{error}\n{self._what_serves(old)}") from error
+        self._point_to_release()
+        if old:
+            self._drain(old)
+            self._retire(old)
+        self.result.summary += f", in {self.host.now() - began:.1f} s"
+
+    def _prepare(self, slot: str) -> None:
+        """Write an idle slot's files. What an interrupted run left running there is stopped first."""
+        if self._any_trace(slot):
+            self._retire(slot)
+        self.host.write(self.app.files[slot])
+        self.host.reload_units()
+        # Enabled before it is in traffic: whichever slot the link names, a reboot starts it.
+        self.host.enable(*self.app.units(slot))
+
+    def _start_and_check(self, slot: str) -> None:
+        service = self.app.units(slot)[1]
+        try:
+            self.host.start(*self.app.units(slot))
+        except CommandError as error:
+            raise SwitchError(self._failure(slot, f"{service} did not start: {error}")) from error
+        self._wait_until_healthy(slot)
+
+    def _wait_until_healthy(self, slot: str) -> None:
+        """Ask the slot's own socket until it answers. Type=notify says ready before the app is imported."""
+        health, service = self.app.health, self.app.units(slot)[1]
+        deadline = self.host.now() + health.deadline
+        restarts = self.host.restarts(service)
+        while True:
+            answer = self._answer(slot)
+            if isinstance(answer, int) and health.accepts(answer):
+                self._step(f"GET {health.path} on {slot}: {answer}")
+                return
+            if self.host.state(service) == "failed" or self.host.restarts(service) >= restarts + 3:
+                raise SwitchError(self._failure(slot, f"{service} ends again and again"))
+            if self.host.now() >= deadline:
+                expected = health.status or "a status below 500"
+                raise SwitchError(
+                    self._failure(
+                        slot,
+                        f"GET {health.path} on {slot}'s own socket gave {answer} instead of {expected} "
+                        f"for {health.deadline:g} s",
+                    )
+                )
+            self.host.sleep(health.interval)
+
+    def _answer(self, slot: str) -> int | str:
+        health = self.app.health
+        try:
+            return self.host.ask_socket(self.app.socket_path(slot), health.path, self.app.host, health.timeout)
+        except (OSError, http.client.HTTPException) as error:
+            return f"'{error or type(error).__name__}'"
+
+    def _flip(self, slot: str) -> None:
+        # First what a reboot would do, then what nginx does from this moment on.
+        self.host.write([self.app.boot[slot]])
+        self.host.link(self.app.socket_link, f"{slot}.sock")
+        self._step(f"traffic to {slot}")
+
+    def _flip_back(self, old: str | None, new: str) -> None:
+        if old:
+            self._flip(old)
+        else:
+            self.host.remove(self.app.socket_link)
+            self.host.remove(self.app.boot[new].dest)
+        self._retire(new)
+
+    def _probe(self, old: str | None) -> None:
+        """Ask through nginx, as a client would. Not on the first switch: nginx may come later."""
+        health, port = self.app.health, self.app.probe_port
+        if not old or not port:
+            return
+        try:
+            answer = self.host.ask_nginx(port, health.path, self.app.host, health.timeout)
+        except (OSError, http.client.HTTPException) as error:
+            raise SwitchError(f"{self.app.name}: nginx on port {port} did not answer after the flip: {error}") from error
+        if answer is None:
+            self._step("nginx does not listen, not asked")
+        elif not health.accepts(answer):
+            raise SwitchError(f"{self.app.name}: GET {health.path} through nginx gave {answer} after the flip")
+        else:
+            self._step(f"GET {health.path} through nginx: {answer}")
+
+    def _point_to_release(self) -> None:
+        """Keep the links ``current`` and ``previous`` for people, for static files and for what is never deleted."""
+        path = self.app.release_link
+        if not path:
+            return
+        was = self.host.link_target(path)
+        if was and was != self._release_target():
+            self.host.link(os.path.join(os.path.dirname(path), "previous"), was)
+        self.host.link(path, self._release_target())
+
+    def _release_target(self) -> str:
+        return os.path.relpath(self.app.release, os.path.dirname(self.app.release_link))
+
+    def _drain(self, slot: str) -> None:
+        """Wait until the old slot has accepted every connection that reached its socket before the flip."""
+        deadline = self.host.now() + self.app.stop_timeout
+        while self.host.waiting(self.app.socket_path(slot)):
+            if self.host.now() >= deadline:
+                self._step(f"{slot} still had connections waiting after {self.app.stop_timeout:g} s")
+                return
+            self.host.sleep(0.05)
+
+    def _retire(self, slot: str) -> None:
+        """Take a slot out of service: it finishes its requests, and does not come back by itself."""
+        units = self.app.units(slot)
+        self.host.disable(*units)
+        # One call for both: systemd stops the service first, then the socket that it requires, so that a late
+        # connection cannot start the service again.
+        self.host.stop(*reversed(units), timeout=self.app.stop_timeout)
+        self._step(f"stop {slot}")
+
+    def _any_trace(self, slot: str) -> bool:
+        units = self.app.units(slot)
+        return any(self.host.state(unit) not in ("inactive", "failed", "") for unit in units) or any(
+            map(self.host.enabled, units)
+        )
+
+    def _failure(self, slot: str, what: str) -> str:
+        service = self.app.units(slot)[1]
+        return f"{self.app.name}: {what}. The last lines of {service}:\n{self.host.journal(service)}"
+
+    def _what_serves(self, old: str | None) -> str:
+        return f"{old} still serves, as before." if old else "Nothing was serving before, and nothing is now."
+
+    def _diff(self, old: str | None, new: str) -> list[dict[str, str]]:
+        """The files of the new slot beside those of the old one, which they replace in the app's life."""
+        before = {_by_slot(entry.dest, old): self.host.read(entry.dest) for entry in self.app.files.get(old or "", [])}
+        shown = []
+        for entry in self.app.files[new]:
+            was = before.get(_by_slot(entry.dest, new))
+            text = was.content.decode("utf-8", "replace") if was and was.kind == "file" else ""
+            after = entry.content.decode("utf-8", "replace")
+            if entry.kind != "file" or _by_slot(text, old) == _by_slot(after, new):
+                continue
+            shown.append(
+                {
+                    "before_header": f"{self.app.name} {old or 'no'} slot: {entry.dest}",
+                    "after_header": f"{self.app.name} {new} slot: {entry.dest}",
+                    "before": "(secret, not shown)\n" if entry.secret and text else text,
+                    "after": "(secret, changed, not shown)\n" if entry.secret else after,
+                }
+            )
+        return shown
+
+    def _step(self, words: str) -> None:
+        self.result.changed = self.result.changed or not words.startswith("GET")
+        self.result.steps.append(words)
+
+
+def other(slot: str | None) -> str:
+    return "green" if slot == "blue" else "blue"
+
+
+def _by_slot(text: str, slot: str | None) -> str:
+    """The text without the slot's name, so that the files of two slots can be compared."""
+    return re.sub(rf"\b{slot}\b", "<slot>", text) if slot else text
+
+
+def retire_app(app: App, host: Host, check_mode: bool = False) -> Result:
+    """Take an app that is not wanted any more off the host: both slots, their files, the link."""
+    switch = Switch(app, host)
+    traces = [slot for slot in SLOTS if switch._any_trace(slot)]
+    entries = [entry for slot in SLOTS for entry in [*reversed(app.files[slot]), app.boot[slot]]]
+    paths = [entry.dest for entry in entries if host.read(entry.dest).kind != "absent"]
+    paths += [path for path in (app.runtime, app.release_link) if path and host.read(path).kind != "absent"]
+    result = switch.result
+    result.changed = bool(traces or paths)
+    result.summary = f"{app.name}: removed" if result.changed else f"{app.name}: not there"
+    if check_mode or not result.changed:
+        return result
+    for slot in traces:
+        switch._retire(slot)
+    for path in paths:
+        host.remove(path)
+    host.reload_units()
+    return result

@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_slots
+short_description: Switch an app's traffic to a slot that runs its release
+version_added: 0.1.0
+description:
+  - Each app has two slots, C(blue) and C(green), each with a socket and a service of its own. One is in traffic.
+  - When the slot in traffic has every file as wanted, nothing is done but to see that it runs.
+  - Otherwise the idle slot gets the wanted files, is started and asked on its own socket until it is healthy. Then
+    the link C(/run/<app>/current.sock) is replaced atomically, nginx is asked, the old slot finishes its requests
+    and is stopped. No request fails, and nginx is not reloaded.
+  - Any failure leaves the old slot in traffic, and the error quotes the last lines of the failed slot's journal.
+author: [the flask_ops.production authors (@flask-ops)]
+options:
+  apps:
+    description: The apps, as in the C(gunicorn_systemd) role.
+    type: list
+    elements: dict
+    required: true
+  releases:
+    description: Where each app's release is, by the app's name, as M(flask_ops.production.python_release) returns it.
+    type: dict
+    required: true
+  files:
+    description:
+      - The files of a slot, as in M(flask_ops.production.config_files). C({name}) and C({slot}) stand for the app's
+        and the slot's name. The templates see C(app), C(slot) and C(release), and the sandbox as C(sandbox).
+      - A secret file must be a copy of one on the host.
+    type: list
+    elements: dict
+    required: true
+  boot:
+    description: The file, as in O(files), by which the link to the slot in traffic comes back after a reboot.
+    type: dict
+    required: true
+  release_link:
+    description: The link to keep pointing to the release in traffic; C({name}) as above. Empty for none.
+    type: str
+    default: ""
+  probe_port:
+    description: nginx's HTTPS port on the host, which is asked after the flip when something listens there.
+    type: int
+attributes:
+  check_mode:
+    description: Says whether a switch would happen.
+    support: full
+  diff_mode:
+    description: Shows the files of the new slot beside those of the old one.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring each app's traffic to its release
+  flask_ops.production.app_slots:
+    apps: "{{ gunicorn_systemd_apps }}"
+    releases: "{{ python_app_releases }}"
+    files:
+      - src: slot.socket.j2
+        dest: /etc/systemd/system/{name}-{slot}.socket
+      - src: slot.service.j2
+        dest: /etc/systemd/system/{name}-{slot}.service
+    boot:
+      src: tmpfiles.conf.j2
+      dest: /etc/tmpfiles.d/{name}.conf
+"""
+
+RETURN = r"""
+apps:
+  description: What happened to each app, by its name.
+  returned: success
+  type: dict
+  contains:
+    summary:
+      description: One line that a person can read.
+      type: str
+      sample: "shop: traffic went from blue to green, which serves 3f2c9a1b7d20-5e1c88aa, in 3.1 s"
+    slot:
+      description: The slot that is in traffic now.
+      type: str
+      sample: green
+    steps:
+      description: The steps that were taken.
+      type: list
+      elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
+    SLOTS,
+    App,
+    Health,
+    Host,
+    Switch,
+    SwitchError,
+    retire_app,
+)
+
+FILE = {**FILE_OPTIONS, "secret": {"type": "bool", "default": False}}
+
+# What the action plugin of the same name makes of the documented options: one entry an app, rendered.
+APP = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "host": {"type": "str", "default": "localhost"},
+    "release": {"type": "str", "default": ""},
+    "release_link": {"type": "str", "default": ""},
+    "stop_timeout": {"type": "float", "default": 35},
+    "health": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "path": {"type": "str", "required": True},
+            "status": {"type": "int"},
+            "timeout": {"type": "float", "required": True},
+            "interval": {"type": "float", "required": True},
+            "deadline": {"type": "float", "required": True},
+        },
+    },
+    "probe_port": {"type": "int"},
+    **{
+        slot: {
+            "type": "dict",
+            "required": True,
+            "options": {
+                "files": {"type": "list", "elements": "dict", "options": FILE, "required": True},
+                "boot": {"type": "dict", "options": FILE, "required": True},
+            },
+        }
+        for slot in SLOTS
+    },
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}},
+        supports_check_mode=True,
+    )
+    done: dict = {"changed": False, "apps": {}, "diff": []}
+    try:
+        for params in module.params["apps"]:
+            app, host = app_of(params), Host()
+            if params["state"] == "absent":
+                result = retire_app(app, host, module.check_mode)
+            else:
+                result = Switch(app, host).run(module.check_mode)
+            done["changed"] = done["changed"] or result.changed
+            done["apps"][app.name] = {"summary": result.summary, "slot": result.slot, "steps": result.steps}
+            done["diff"] += result.diff
+    except (SwitchError, CommandError, OSError, KeyError) as error:
+        module.fail_json(msg=str(error), **done)
+    module.exit_json(**done)
+
+
+def app_of(params: dict) -> App:
+    return App(
+        name=params["name"],
+        host=params["host"],
+        health=Health(**params["health"]),
+        release=params["release"],
+        release_link=params["release_link"],
+        files={slot: [Entry.from_params(file, file["secret"]) for file in params[slot]["files"]] for slot in SLOTS},
+        boot={slot: Entry.from_params(params[slot]["boot"]) for slot in SLOTS},
+        stop_timeout=params["stop_timeout"],
+        probe_port=params["probe_port"],
+    )
+
+
+if __name__ == "__main__":
+    main()

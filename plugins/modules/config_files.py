@@ -1,0 +1,203 @@
+#!/usr/bin/python
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_files
+short_description: Bring a set of configuration files to its state as one transaction
+version_added: 0.1.0
+description:
+  - Renders templates on the controller and brings files, directories and symbolic links to their state in
+    one round trip to the host.
+  - When O(validate) is given and refuses the new files, all of them are taken back before the task fails,
+    so that a service never meets a configuration that it would refuse.
+  - When O(reload) is given, the unit is reloaded after a change. A run that was interrupted between the change
+    and the reload is remembered on the host, and the next run reloads.
+  - Runs in check mode and shows a diff, except for the content of secret files.
+author: [the flask_ops.production authors (@flask-ops)]
+options:
+  files:
+    description: What should be there, in this order; a directory comes before what it holds.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      dest:
+        description:
+          - Absolute path on the host.
+          - With O(files[].each), C({key}) stands for that key of the item.
+        type: str
+        required: true
+      src:
+        description: Template in the role's C(templates/) folder that becomes the file's content.
+        type: str
+      content:
+        description: The file's content, where no template is needed.
+        type: str
+      copy_of:
+        description: A file on the host whose content this one should have. Where it is missing, the content is empty.
+        type: str
+      target:
+        description: What a symbolic link points to.
+        type: str
+      state:
+        description:
+          - What should be at O(files[].dest).
+          - The default is V(file) when O(files[].src), O(files[].content) or O(files[].copy_of) is given,
+            V(link) when O(files[].target) is given, else V(directory).
+          - V(absent) removes a directory with all that is in it.
+        type: str
+        choices: [file, directory, link, absent]
+      each:
+        description:
+          - Makes one entry per item of this list. The template sees the item under the name given as O(files[].as).
+          - An item whose key C(state) is V(absent) makes the entry V(absent).
+        type: list
+        elements: dict
+      as:
+        description: The name under which the template sees the item of O(files[].each).
+        type: str
+        default: item
+      mode:
+        description: Permissions as an octal string. The default is V(0755) for a directory and V(0644) for a file.
+        type: str
+      owner:
+        description: Name of the owning user; C({key}) as in O(files[].dest).
+        type: str
+        default: root
+      group:
+        description: Name of the owning group; C({key}) as in O(files[].dest).
+        type: str
+        default: root
+      secret:
+        description: Whether the content must never be shown, neither as a diff nor in the task's arguments.
+        type: bool
+        default: false
+  validate:
+    description: A command, run on the host after the files are written, that must end with status 0.
+    type: str
+  reload:
+    description: The systemd unit that reads these files. It is reloaded when it is active, and started when it is not.
+    type: str
+attributes:
+  check_mode:
+    description: Predicts the changes without making them.
+    support: full
+  diff_mode:
+    description: Shows each file before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Write nginx's files, test them, reload nginx
+  flask_ops.production.config_files:
+    files:
+      - src: nginx.conf.j2
+        dest: /etc/nginx/nginx.conf
+      - src: site.conf.j2
+        dest: /etc/nginx/sites-enabled/{name}.conf
+        each: "{{ nginx_proxy_sites }}"
+        as: site
+    validate: nginx -t
+    reload: nginx.service
+"""
+
+RETURN = r"""
+changed_files:
+  description: The paths that were not what they should be.
+  returned: always
+  type: list
+  elements: str
+reloaded:
+  description: Whether the unit was reloaded or started.
+  returned: always
+  type: bool
+"""
+
+import shlex
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flask_ops.production.plugins.module_utils._command import (
+    CommandError,
+    journal,
+    run,
+    systemctl,
+    unit_properties,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, Transaction
+from ansible_collections.flask_ops.production.plugins.module_utils._pending import forget, remember, remembered
+
+def main() -> None:
+    # The action plugin of the same name has expanded `each`, rendered `src` and told secret files from others.
+    module = AnsibleModule(
+        argument_spec={
+            "files": {"type": "list", "elements": "dict", "options": FILE_OPTIONS},
+            "secret_files": {
+                "type": "list",
+                "elements": "dict",
+                "options": {**FILE_OPTIONS, "content": {"type": "str", "no_log": True}},
+            },
+            "validate": {"type": "str"},
+            "reload": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**bring_to_state(module.params, module.check_mode))
+    except (CommandError, OSError, KeyError) as error:
+        module.fail_json(msg=str(error))
+
+
+def bring_to_state(params: dict, check_mode: bool) -> dict:
+    """Plan, apply, validate, reload; or take everything back."""
+    transaction, unit = Transaction(entries(params)), params["reload"]
+    changes, unread = transaction.plan(), remembered(unit)
+    result = {
+        "changed": bool(changes) or unread,
+        "changed_files": [change.entry.dest for change in changes],
+        "diff": [change.diff() for change in changes],
+        "reloaded": False,
+    }
+    if check_mode or not result["changed"]:
+        return result
+    if unit:
+        remember(unit)
+    transaction.apply()
+    try:
+        if params["validate"]:
+            run(shlex.split(params["validate"]))
+        if unit:
+            reload_unit(unit)
+            result["reloaded"] = True
+    except CommandError as error:
+        transaction.revert()
+        if unit and not unread:
+            forget(unit)
+        raise CommandError(f"The new configuration was refused, and every file is as it was before. {error}") from error
+    transaction.commit()
+    if unit:
+        forget(unit)
+    return result
+
+
+def entries(params: dict) -> list[Entry]:
+    described = [(item, False) for item in params["files"] or []]
+    described += [(item, True) for item in params["secret_files"] or []]
+    described.sort(key=lambda pair: pair[0]["position"])
+    return [Entry.from_params(item, secret) for item, secret in described]
+
+
+def reload_unit(unit: str) -> None:
+    """Make a unit read its files. A unit that reloads badly still runs, so ask systemd for the result."""
+    try:
+        systemctl("reload-or-restart", unit)
+    except CommandError as error:
+        raise CommandError(f"{error}\n{journal(unit)}") from error
+    if unit_properties(unit, "ActiveState").get("ActiveState") not in ("active", "reloading"):
+        raise CommandError(f"{unit} is not active after its reload:\n{journal(unit)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the collection's action plugins share: rendering the templates of the role that calls them.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+
+
+class RenderingAction(ActionBase):
+    """An action that renders templates on the controller and sends the text along with its module's arguments."""
+
+    def renderer(self, task_vars: dict[str, t.Any]) -> t.Callable[[str, dict[str, t.Any]], str]:
+        """Return a function that renders one of the role's templates.
+
+        It goes through the ``template`` lookup, the documented way to use Ansible's templates from a plugin:
+        the search path, the variables and the filters are those of the ``template`` module.
+        """
+        lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
+
+        def render(source: str, variables: dict[str, t.Any]) -> str:
+            # lstrip_blocks cannot be passed to the lookup: the templates say it in their first line.
+            return str(lookup.run([source], variables=task_vars, template_vars=variables)[0])
+
+        return render

@@ -1,0 +1,75 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A directory on the controller as an archive that depends on nothing but what is in it.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tarfile
+import typing as t
+from pathlib import Path
+
+IGNORED = {".git", ".hg", ".svn", ".venv", "venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", "node_modules", ".env", ".DS_Store"}
+"""What is left out of a directory that git does not track: histories, environments, caches, local secrets."""
+
+
+class Digest:
+    """A writable that only remembers the SHA-256 of what it was given."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        return len(data)
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def checksum(directory: str) -> str:
+    """The SHA-256 of the archive of a directory, without writing it anywhere."""
+    digest = Digest()
+    _write(Path(directory), t.cast(t.BinaryIO, digest))
+    return digest.hexdigest()
+
+
+def pack(directory: str, archive: str) -> None:
+    """Write the archive, uncompressed: its checksum is the one that :func:`checksum` gives."""
+    with open(archive, "wb") as stream:
+        _write(Path(directory), stream)
+
+
+def members(directory: Path) -> list[str]:
+    """The files of a source, relative and sorted: what git tracks, or else all but :data:`IGNORED`."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached"], cwd=directory, capture_output=True, check=False, text=True
+    )
+    if tracked.returncode == 0 and tracked.stdout:
+        names = tracked.stdout.split("\0")[:-1]
+        return sorted(name for name in names if (directory / name).is_symlink() or (directory / name).is_file())
+    found = []
+    for top, directories, files in os.walk(directory):
+        directories[:] = [name for name in directories if name not in IGNORED]
+        found += [os.path.relpath(os.path.join(top, name), directory) for name in files if name not in IGNORED]
+    return sorted(found)
+
+
+def _write(directory: Path, stream: t.IO[bytes]) -> None:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for name in members(directory):
+            path = directory / name
+            info = archive.gettarinfo(path, arcname=name)
+            # Times, owners and this machine's umask are not part of a release.
+            info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+            info.mode = 0o755 if info.mode & 0o100 else 0o644
+            if info.isreg():
+                with path.open("rb") as content:
+                    archive.addfile(info, content)
+            elif info.issym():
+                archive.addfile(info)

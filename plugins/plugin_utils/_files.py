@@ -1,0 +1,58 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From what a task says of its files to what the module on the host needs: expanded, rendered, complete.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+
+Render = t.Callable[[str, dict[str, t.Any]], str]
+"""Renders a template, given its file name and the variables it sees besides the task's."""
+
+KEYS = {"dest", "src", "content", "copy_of", "target", "state", "each", "as", "mode", "owner", "group", "secret"}
+PASSED_ON = ("copy_of", "target", "mode", "owner", "group")
+
+
+def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict], list[dict]]:
+    """Return the files that may be shown and the secret ones, each with its ``position`` in the whole list."""
+    shown: list[dict] = []
+    secret: list[dict] = []
+    for file in files:
+        unknown = set(file) - KEYS
+        if unknown or "dest" not in file:
+            raise AnsibleActionFail(f"files: 'dest' is required and {sorted(unknown) or 'nothing else'} is not known")
+        for item in file["each"] if "each" in file else [None]:
+            entry = _entry(file, item, render)
+            entry["position"] = len(shown) + len(secret)
+            (secret if file.get("secret") else shown).append(entry)
+    return shown, secret
+
+
+def _entry(file: dict[str, t.Any], item: dict[str, t.Any] | None, render: Render) -> dict[str, t.Any]:
+    state = file.get("state") or _default_state(file)
+    if item is not None and item.get("state") == "absent":
+        state = "absent"
+    entry = {key: file[key] for key in PASSED_ON if key in file} | {"dest": file["dest"], "state": state}
+    if item is not None:
+        entry = {key: _fill(value, item) for key, value in entry.items()}
+    if state == "file" and "src" in file:
+        entry["content"] = render(file["src"], {} if item is None else {file.get("as", "item"): item})
+    elif state == "file" and "content" in file:
+        entry["content"] = file["content"]
+    return entry
+
+
+def _default_state(file: dict[str, t.Any]) -> str:
+    if file.keys() & {"src", "content", "copy_of"}:
+        return "file"
+    return "link" if "target" in file else "directory"
+
+
+def _fill(value: t.Any, item: dict[str, t.Any]) -> t.Any:
+    """Replace ``{key}`` by that key of the item."""
+    return value.format_map(item) if isinstance(value, str) else value

@@ -1,0 +1,81 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options of the roles, read from their argument specs: the one place where an option is described.
+
+An app in ``flask_apps`` has every option that the entries of the roles have. A new option is added to the spec of
+the role whose business it is, and is known everywhere from then on.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import typing as t
+from pathlib import Path
+
+import yaml
+
+Options = dict[str, dict[str, t.Any]]
+
+ENTRIES = {
+    "python_app": "python_app_apps",
+    "gunicorn_systemd": "gunicorn_systemd_apps",
+    "nginx_proxy": "nginx_proxy_sites",
+}
+"""By role: the variable that holds its list of entries."""
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+@functools.cache
+def role_options(role: str) -> Options:
+    """Every variable of a role, as its argument spec describes it."""
+    with (ROLES / role / "meta" / "argument_specs.yml").open(encoding="utf-8") as stream:
+        return yaml.safe_load(stream)["argument_specs"]["main"]["options"]
+
+
+@functools.cache
+def published_variables(role: str) -> frozenset[str]:
+    """What a role computes for others to use, and keeps in its ``vars/main.yml``."""
+    path = ROLES / role / "vars" / "main.yml"
+    if not path.exists():
+        return frozenset()
+    with path.open(encoding="utf-8") as stream:
+        return frozenset(yaml.safe_load(stream) or {})
+
+
+def entry_options(*roles: str) -> Options:
+    """The options that one entry may have, for one role, or for several together."""
+    options: Options = {}
+    for role in roles:
+        options |= role_options(role)[ENTRIES[role]]["options"]
+    return options
+
+
+def select(entries: list[dict[str, t.Any]], role: str) -> list[dict[str, t.Any]]:
+    """Of each entry the options that a role knows."""
+    known = entry_options(role)
+    return [{key: value for key, value in entry.items() if key in known} for entry in entries]
+
+
+def with_defaults(entries: list[dict[str, t.Any]], role: str) -> list[dict[str, t.Any]]:
+    """Each entry complete: an option that is not given has its default, or the value None."""
+    return [_complete(entry, entry_options(role)) for entry in entries]
+
+
+def _complete(given: dict[str, t.Any], options: Options) -> dict[str, t.Any]:
+    complete = dict(given)
+    for name, option in options.items():
+        if complete.get(name) is None:
+            complete[name] = copy.deepcopy(option.get("default"))
+            if complete[name] is None and option["type"] == "dict" and _has_defaults(option.get("options", {})):
+                complete[name] = {}
+        if option["type"] == "dict" and "options" in option and complete[name] is not None:
+            complete[name] = _complete(complete[name], option["options"])
+    return complete
+
+
+def _has_defaults(options: Options) -> bool:
+    return any("default" in option for option in options.values())

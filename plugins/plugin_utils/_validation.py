@@ -1,0 +1,203 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks a list of apps as a whole against the argument specs and the rules, and collects every error.
+
+Each error names its place, the rule, and a value that would be right. The value of a secret is never repeated.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
+    ENTRIES,
+    Options,
+    entry_options,
+    published_variables,
+    role_options,
+)
+
+NEEDED_WHEN_PRESENT = ("source", "wsgi", "domains")
+"""What an app must say unless its state is absent, as far as the roles that are used know the option."""
+
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "list": ((list, tuple), "a list"),
+    "dict": ((Mapping,), "a dictionary"),
+}
+
+SUPPORTED = {"Debian": ("12", "13"), "Ubuntu": ("24", "26")}
+"""Distribution and major version. Debian is tested; Ubuntu goes through the same code."""
+
+
+def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
+    """Every error in a list of apps or sites.
+
+    :param name: the variable that holds the list, for the place in the message.
+    :param roles: the roles whose options an entry may have.
+    """
+    if not isinstance(entries, (list, tuple)):
+        return [f"{name}: must be a list of apps, not {_shown(entries)}"]
+    options = entry_options(*roles)
+    errors: list[str] = []
+    for index, entry in enumerate(entries):
+        place = f"{name}[{index}]"
+        if not isinstance(entry, Mapping):
+            errors.append(f"{place}: must be a dictionary with a 'name', not {_shown(entry)}")
+            continue
+        errors += _dict_errors(entry, options, place, "")
+        if entry.get("state", "present") == "present":
+            needed = [key for key in NEEDED_WHEN_PRESENT if key in options]
+            errors += [_missing(place, key, options) for key in needed if entry.get(key) is None]
+        errors += _combination_errors(entry, place)
+    return errors + _clashes([entry for entry in entries if isinstance(entry, Mapping)], name)
+
+
+def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> list[str]:
+    """Every error in the variables of some roles, names that look like one of theirs included.
+
+    :param variables: all variables of the host; only those with a role's prefix are looked at.
+    """
+    errors = []
+    for role in roles:
+        options = role_options(role)
+        known = options.keys() | published_variables(role)
+        for name in sorted(variables):
+            if not name.startswith(f"{role}_"):
+                continue
+            if name not in known:
+                errors.append(f"{name}: is not a variable of the role {role}{_nearest(name, known)}")
+            elif name in options and name != ENTRIES.get(role):
+                errors += _value_errors(variables[name], options[name], name, name)
+    ports = [variables.get(f"nginx_proxy_{scheme}_port") for scheme in ("http", "https")]
+    if ports[0] is not None and ports[0] == ports[1]:
+        errors.append(f"nginx_proxy_https_port: {ports[1]} is also nginx_proxy_http_port; good values are 80 and 443")
+    return errors
+
+
+def platform_errors(facts: Mapping[str, t.Any]) -> list[str]:
+    """Whether the host is one that the roles are made for, by name."""
+    distribution, version = facts.get("distribution"), str(facts.get("distribution_major_version"))
+    if version in SUPPORTED.get(str(distribution), ()):
+        return []
+    supported = "; ".join(f"{name} {', '.join(versions)}" for name, versions in SUPPORTED.items())
+    return [f"this host runs {distribution} {version}, which is not supported; supported are {supported}"]
+
+
+def _dict_errors(given: Mapping[str, t.Any], options: Options, place: str, path: str) -> list[str]:
+    errors = [f"{place}.{key}: is not a known option{_nearest(key, options)}" for key in given if key not in options]
+    for key, option in options.items():
+        if key in given and given[key] is not None:
+            errors += _value_errors(given[key], option, f"{place}.{key}", f"{path}.{key}".lstrip("."))
+        elif key in given or option.get("required"):
+            errors.append(_missing(place, key, options, path))
+    return errors
+
+
+def _value_errors(value: t.Any, option: dict[str, t.Any], place: str, path: str) -> list[str]:
+    types, words = TYPES.get(option["type"], ((object,), "anything"))
+    # In Python, as in YAML 1.1, True is also 1: an integer must not be a boolean.
+    if not isinstance(value, types) or (isinstance(value, bool) and option["type"] != "bool"):
+        quote = "; put it in quotes" if option["type"] == "str" and isinstance(value, (int, float)) else ""
+        return [f"{place}: must be {words}, not {_shown(value)}{quote}{_good(path)}"]
+    if "choices" in option and value not in option["choices"]:
+        return [f"{place}: {_shown(value)} is not one of {', '.join(map(str, option['choices']))}"]
+    if option["type"] == "list" and "elements" in option:
+        element = {"type": option["elements"], "options": option.get("options")}
+        return [
+            error
+            for index, item in enumerate(value)
+            for error in _value_errors(item, element, f"{place}[{index}]", f"{path}[]")
+        ]
+    if option["type"] == "dict":
+        if option.get("options"):
+            return _dict_errors(value, option["options"], place, path)
+        return [error for key, item in value.items() for error in _pair_errors(key, item, place, path)]
+    rule = RULES.get(path)
+    if rule and not rule.accepts(value):
+        return [f"{place}: {_shown(value)} {rule.says}{_good(path)}"]
+    return []
+
+
+def _pair_errors(key: t.Any, value: t.Any, place: str, path: str) -> list[str]:
+    """A key of the user's own choice, and its value, which may be a secret and is not repeated."""
+    key_rule, value_rule = RULES.get(f"{path}{{key}}"), RULES.get(f"{path}{{value}}")
+    if key_rule and not (isinstance(key, str) and key_rule.accepts(key)):
+        return [f"{place}: the name {_shown(key)} {key_rule.says}{_good(f'{path}{{key}}')}"]
+    if value_rule and not value_rule.accepts(value):
+        return [f"{place}.{key}: the value {value_rule.says}{_good(f'{path}{{value}}')}"]
+    return []
+
+
+def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
+    """What each option allows, but not together."""
+    errors = []
+    source = entry.get("source")
+    if isinstance(source, Mapping):
+        kinds = [kind for kind in ("git", "path", "pypi") if source.get(kind)]
+        if len(kinds) != 1:
+            errors.append(f"{place}.source: must have exactly one of git, path and pypi, not {' and '.join(kinds) or 'none'}")
+        if kinds == ["git"] and not source.get("version"):
+            errors.append(f"{place}.source.version: is needed with git; a good value is v1.4.2")
+        if source.get("version") and "git" not in kinds:
+            errors.append(f"{place}.source.version: goes with git only")
+    env, secrets = entry.get("env"), entry.get("secrets")
+    if isinstance(env, Mapping) and isinstance(secrets, Mapping):
+        both = sorted(str(key) for key in env.keys() & secrets.keys())
+        errors += [f"{place}.secrets.{key}: is also in {place}.env; keep one of them" for key in both]
+    if entry.get("worker_class") == "sync" and (entry.get("threads") or 1) != 1:
+        errors.append(f"{place}.threads: goes with worker_class gthread; a sync worker has one thread")
+    return errors
+
+
+def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
+    """Names and domains that two entries claim."""
+    errors = []
+    claimed: dict[tuple[str, str], str] = {}
+    for index, entry in enumerate(entries):
+        claims = [("name", entry.get("name"), f"{name}[{index}].name")]
+        if entry.get("state", "present") == "present" and isinstance(entry.get("domains"), (list, tuple)):
+            if not entry["domains"]:
+                errors.append(f"{name}[{index}].domains: must have at least one name{_good('domains[]')}")
+            claims += [
+                ("domain", domain, f"{name}[{index}].domains[{number}]")
+                for number, domain in enumerate(entry["domains"])
+            ]
+        for kind, value, place in claims:
+            if not isinstance(value, str):
+                continue
+            first = claimed.setdefault((kind, value), place)
+            if first != place:
+                errors.append(f"{place}: '{value}' is already {first}; each app needs a {kind} of its own")
+    return errors
+
+
+def _missing(place: str, key: str, options: Options, path: str = "") -> str:
+    full = f"{path}.{key}".lstrip(".")
+    hint = _good(full) or _good(f"{full}[]")
+    if key == "source":
+        hint = "; a good value is {git: 'https://git.example.com/acme/shop.git', version: v1.4.2}"
+    return f"{place}.{key}: is missing{hint}"
+
+
+def _nearest(name: t.Any, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _good(path: str) -> str:
+    return f"; a good value is {RULES[path].example}" if path in RULES else ""
+
+
+def _shown(value: t.Any) -> str:
+    """A value as a message may repeat it: on one line, and not a whole page of it."""
+    text = repr(str(value)) if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

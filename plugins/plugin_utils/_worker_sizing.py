@@ -1,0 +1,44 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How many gunicorn workers an app gets. Pure arithmetic; the only place where the formula lives.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+WORKER_MIB = 128
+"""Memory of one worker of a middling Flask app, in MiB."""
+
+RESERVE_MIB = 256
+"""What the rest of the host keeps, in MiB; at least this, or a quarter of all memory."""
+
+SLOTS = 2
+"""During a switch, both slots of an app run."""
+
+
+def workers(cpus: int, memory_mib: int, apps: int = 1, worker_mib: int = WORKER_MIB) -> int:
+    """The number of workers for one app of a host.
+
+    By CPU ``2 * cpus + 1``, gunicorn's own recommendation (its documentation, Design, "How Many Workers?"). Idle
+    apps use no CPU, so this is not divided. By memory, what is left after the reserve, shared between all apps and
+    their two slots. The smaller of both, and at least 1.
+
+    :param cpus: processors of the host.
+    :param memory_mib: memory of the host in MiB.
+    :param apps: how many apps share the host.
+    :param worker_mib: memory of one worker in MiB.
+    :raises ValueError: for a number below 1.
+
+    >>> workers(cpus=2, memory_mib=4096)
+    5
+    >>> workers(cpus=8, memory_mib=1024, apps=2)
+    1
+    """
+    for name, value in {"cpus": cpus, "memory_mib": memory_mib, "apps": apps, "worker_mib": worker_mib}.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+    by_cpu = 2 * cpus + 1
+    available = memory_mib - max(RESERVE_MIB, memory_mib // 4)
+    by_memory = available // (apps * SLOTS * worker_mib)
+    return max(1, min(by_cpu, by_memory))
