@@ -1,0 +1,1 @@
+"""Local servers for tests and demonstrations: containers that run systemd and answer by SSH."""

@@ -1,0 +1,8 @@
+"""Make the test-host tooling importable as the package that it is when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
