@@ -1,0 +1,47 @@
+# The one front door. Anything longer than a line lives in a script under tests/.
+# `make lint unit` may be combined; PYTHON3=python3.13 chooses another Python.
+PYTHON3 ?= python3
+RUN := $(PYTHON3) tests/env.py
+
+help: ## this list
+	@awk -F ' *## *' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+lint: ## style and mistakes: Ansible, YAML, Python, types, changelog
+	$(RUN) tests/check.py lint
+
+unit: ## plugins and templates, no host needed (seconds)
+	$(RUN) tests/check.py unit
+
+contract: ## what holds for the whole repository (seconds)
+	$(RUN) tests/check.py contract
+
+scenario: ## one role on fresh test hosts: S=nginx_proxy (step by step: DO=converge, see molecule/README.md)
+	$(RUN) $(if $(DO),molecule -c .config/molecule/config.yml $(DO) --scenario-name,tests/check.py) $(or $(S),$(error Which scenario? For instance S=nginx_proxy))
+
+test: ## everything: lint, unit, contract, then every scenario
+	$(RUN) tests/check.py
+
+demo: ## the demonstration application on a test host, up and running
+	$(RUN) python3 tests/demo up
+
+demo-stop: ## stop the demonstration
+	$(RUN) python3 tests/demo down
+
+host: ## start a test host: NAME=web1 DIST=13
+	$(PYTHON3) tests/hosts up $(or $(NAME),$(error Which host? For instance NAME=web1)) --dist $(or $(DIST),13)
+
+hosts: ## list the test hosts
+	$(PYTHON3) tests/hosts list
+
+host-stop: ## stop a test host: NAME=web1
+	$(PYTHON3) tests/hosts down $(or $(NAME),$(error Which host? See `make hosts`))
+
+pins: ## choose the newest allowed versions of the tools again
+	$(RUN) uv pip compile tests/requirements.in --output-file tests/requirements.txt --upgrade --quiet \
+	  --universal --python-version 3.11 --generate-hashes --custom-compile-command "make pins"
+
+clean: ## remove the environment, caches and all test hosts
+	-$(PYTHON3) tests/hosts down --all
+	rm -rf .venv .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: help lint unit contract scenario test demo demo-stop host hosts host-stop pins clean

@@ -1,0 +1,404 @@
+"""What holds for the whole repository, one function each.
+
+A promise reads a tree and yields a complaint for every place that breaks it. Its decorator carries the
+proof that it notices: samples that break it, as changes to the sound small collection in sample.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import yaml
+
+from tests.contract.tree import Tree
+
+MARKER = "Managed by Ansible (flask_ops.production)"
+LONGEST_MAIN = 40
+Complaints = Iterator[str]
+
+
+@dataclass
+class Broken:
+    """A sample that breaks a promise: files to write (None: to remove), and a part of the complaint."""
+
+    files: dict[str, str | None]
+    complaint: str
+
+
+@dataclass
+class Promise:
+    check: Callable[[Tree], Complaints]
+    broken: tuple[Broken, ...]
+
+    @property
+    def name(self) -> str:
+        return self.check.__name__
+
+
+PROMISES: list[Promise] = []
+
+
+def promise(*broken: tuple[dict[str, str | None], str]) -> Callable[[Callable[[Tree], Complaints]], None]:
+    def register(check: Callable[[Tree], Complaints]) -> None:
+        PROMISES.append(Promise(check, tuple(Broken(*sample) for sample in broken)))
+
+    return register
+
+
+# --- Roles ---------------------------------------------------------------------------------------
+
+
+@promise(
+    ({"roles/web/README.md": None}, "roles/web/README.md"),
+    ({"molecule/web/molecule.yml": None}, "molecule/web/molecule.yml"),
+    ({"roles/web/meta/argument_specs.yml": None, "roles/web/defaults/main.yml": "{}"}, "argument_specs.yml"),
+)
+def every_role_is_complete(tree: Tree) -> Complaints:
+    """A role has its documentation, its specification, its defaults, and a scenario of the same name."""
+    for role in tree.roles():
+        for path in (
+            f"roles/{role}/README.md",
+            f"roles/{role}/defaults/main.yml",
+            f"roles/{role}/meta/argument_specs.yml",
+            f"roles/{role}/meta/main.yml",
+            f"roles/{role}/tasks/main.yml",
+            f"molecule/{role}/molecule.yml",
+        ):
+            if not tree.has(path):
+                yield f"{path} is missing"
+
+
+@promise(
+    ({"roles/web/defaults/main.yml": "web_sites: []\nweb_port: 81\n"}, "web_port is 81 in defaults and 80 in"),
+    ({"roles/web/defaults/main.yml": "web_sites: []\nweb_port: '80'\n"}, 'web_port is "80" in defaults and 80 in'),
+    ({"roles/web/defaults/main.yml": "web_sites: []\n"}, "web_port has a default in"),
+    ({"roles/web/defaults/main.yml": "web_sites: []\nweb_port: 80\nweb_x: 1\n"}, "web_x is not in"),
+    ({"roles/web/defaults/main.yml": "web_sites: []\nweb_port: 80\nweb_name: a\n"}, "web_name has no default in"),
+)
+def defaults_are_what_the_specs_say(tree: Tree) -> Complaints:
+    """defaults/main.yml and the argument specs know the same options with the same values. An option
+    that has no default in the spec (a required one) has none in defaults either."""
+    for role in tree.roles():
+        options, defaults = tree.options(role), tree.yaml(f"roles/{role}/defaults/main.yml") or {}
+        spec, place = "meta/argument_specs.yml", f"roles/{role}/defaults/main.yml"
+        for name in sorted(options.keys() | defaults.keys()):
+            if name not in options:
+                yield f"{place}: {name} is not in {spec}"
+            elif "default" in options[name] and name not in defaults:
+                yield f"{place}: {name} has a default in {spec} and none here"
+            elif name in defaults and "default" not in options[name]:
+                yield f"{place}: {name} has no default in {spec} and one here"
+            elif name in defaults and json.dumps(defaults[name]) != json.dumps(options[name]["default"]):
+                here, there = json.dumps(defaults[name]), json.dumps(options[name]["default"])
+                yield f"{place}: {name} is {here} in defaults and {there} in {spec}"
+
+
+@promise(
+    (
+        {
+            "roles/app/meta/argument_specs.yml": """
+                argument_specs:
+                  main:
+                    options:
+                      app_apps:
+                        type: list
+                        elements: dict
+                        default: []
+                        options:
+                          name: {type: str, required: true}
+                          port: {type: str}
+                """,
+            "roles/app/defaults/main.yml": "app_apps: []\n",
+        },
+        "'port' differs between the entries of app and web: type",
+    ),
+)
+def entries_of_two_roles_agree(tree: Tree) -> Complaints:
+    """All roles read the same list of apps: an option that two of them know means the same to both."""
+    for first, second in combinations(tree.roles(), 2):
+        for name, difference in _differences(tree.entries(first), tree.entries(second)):
+            yield f"entry option {name!r} differs between the entries of {first} and {second}: {difference}"
+
+
+def _differences(first: dict[str, Any], second: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for name in sorted(first.keys() & second.keys()):
+        for trait in ("type", "elements", "default", "choices"):
+            if first[name].get(trait) != second[name].get(trait):
+                yield f"{above}{name}", f"{trait} {first[name].get(trait)!r} and {second[name].get(trait)!r}"
+        yield from _differences(first[name].get("options", {}), second[name].get("options", {}), f"{above}{name}.")
+
+
+@promise(
+    ({"roles/web/handlers/main.yml": None}, "'Reload web' is notified, and no handler answers"),
+    ({"roles/web/tasks/main.yml": "- name: Nothing\n  ansible.builtin.meta: noop\n"}, "'Reload web' is never notified"),
+)
+def handlers_and_notifications_match(tree: Tree) -> Complaints:
+    """Ansible skips an answer that nobody calls for in silence."""
+    for role in tree.roles():
+        notified, answered = set(), set()
+        for path, task in tree.tasks(role):
+            notify = task.get("notify") or []
+            notified |= {notify} if isinstance(notify, str) else set(notify)
+            if "/handlers/" in path:
+                listen = task.get("listen") or task.get("name")
+                answered |= {listen} if isinstance(listen, str) else set(listen or [])
+        for name in sorted(notified - answered):
+            yield f"roles/{role}: {name!r} is notified, and no handler answers"
+        for name in sorted(answered - notified):
+            yield f"roles/{role}/handlers: {name!r} is never notified"
+
+
+@promise(({"roles/web/templates/web.conf.j2": "listen {{ web_port }};\n"}, "roles/web/templates/web.conf.j2"))
+def templates_say_who_manages_the_file(tree: Tree) -> Complaints:
+    """Whoever opens the file on a server must see that changes are lost. JSON has no comments."""
+    for path in tree.files("roles/*/templates/*.j2"):
+        if not path.endswith(".json.j2") and MARKER not in "".join(tree.text(path).splitlines()[:5]):
+            yield f"{path} does not begin with a comment that says '{MARKER}: changes made here are lost.'"
+
+
+@promise(
+    ({"roles/web/tasks/main.yml": "- {name: X, ansible.builtin.meta: noop, tags: [x], notify: Reload web}\n"}, "tags"),
+    (
+        {"roles/web/tasks/x.yml": "- name: X\n  block:\n    - {name: Y, ansible.builtin.meta: noop, tags: y}\n"},
+        "roles/web/tasks/x.yml: 'Y' has tags",
+    ),
+    ({"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.shell: ls | wc}\n"}, "ansible.builtin.shell"),
+    ({"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.meta: noop, ignore_errors: true}\n"}, "ignore_errors"),
+)
+def tasks_keep_to_the_rules(tree: Tree) -> Complaints:
+    """Tags are the playbooks' (a tag inside a role tears it in two); a shell hides quoting faults;
+    `failed_when` says which error is expected where `ignore_errors` swallows all of them."""
+    unwanted = {"tags", "ignore_errors", "ansible.builtin.shell", "shell"}
+    for role in tree.roles():
+        for path, task in tree.tasks(role):
+            for word in sorted(unwanted & task.keys()):
+                yield f"{path}: {task.get('name')!r} has {word}"
+
+
+@promise(({"roles/web/tasks/main.yml": "- {name: X, ansible.builtin.meta: noop, notify: Reload web}\n" * 41}, "41"))
+def main_is_a_table_of_contents(tree: Tree) -> Complaints:
+    for path in tree.files("roles/*/tasks/main.yml"):
+        lines = len(tree.text(path).splitlines())
+        if lines > LONGEST_MAIN:
+            yield f"{path} has {lines} lines, more than {LONGEST_MAIN}: move work into files of its own"
+
+
+# --- Variables -----------------------------------------------------------------------------------
+
+
+@promise(
+    ({"inventories/x/group_vars/all.yml": "web_prot: 81\n"}, "web_prot"),
+    ({"molecule/web/molecule.yml": "provisioner: {inventory: {group_vars: {all: {web_prot: 1}}}}\n"}, "web_prot"),
+    ({"playbooks/site.yml": "- hosts: all\n  roles: [{role: flask_ops.production.web, web_prot: 1}]\n"}, "web_prot"),
+    ({"README.md": "Like this:\n\n```yaml\nweb_prot: 81\n```\n"}, "README.md: web_prot"),
+    ({"README.md": "```yaml\nweb_sites:\n  - {name: a, prot: 1}\n```\n"}, "web_sites[0].prot"),
+    ({"examples/x/vars.yml": "flask_apps:\n  - {name: a, tls: {enabeld: true}}\n"}, "flask_apps[0].tls.enabeld"),
+)
+def variables_are_declared(tree: Tree) -> Complaints:
+    """Ansible accepts any name, so a misspelt one does nothing, in silence: whatever we show or set
+    with a role's prefix is in that role's argument specs, down to the options of an entry."""
+    declared = tree.declared()
+    ours = re.compile("|".join(f"{role}_" for role in tree.roles()) or "(?!)")
+    for path, document in tree.documents():
+        for name, value in _pairs(document):
+            if name in declared:
+                yield from (f"{path}: {place} is in no argument spec" for place in _strays(name, value, declared[name]))
+            elif ours.match(name):
+                yield f"{path}: {name} is in no argument spec"
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, at any depth."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield str(key), below
+            yield from _pairs(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _pairs(below)
+
+
+def _strays(place: str, value: Any, option: dict[str, Any]) -> Iterator[str]:
+    """Places inside a variable that its spec does not know."""
+    if isinstance(value, list):
+        for number, entry in enumerate(value):
+            yield from _strays(f"{place}[{number}]", entry, option)
+    elif isinstance(value, dict) and option.get("options"):
+        for key, below in value.items():
+            if key in option["options"]:
+                yield from _strays(f"{place}.{key}", below, option["options"][key])
+            else:
+                yield f"{place}.{key}"
+
+
+# --- Scenarios -----------------------------------------------------------------------------------
+
+
+@promise(
+    ({"molecule/web/tests/test_web.py": None}, "molecule/web has no tests"),
+    ({"molecule/web/tests/test_web.py": "# later\n"}, "molecule/web has no tests"),
+    ({"molecule/web-tls/tests/test_tls.py": "def test_tls(): ...\n"}, "molecule/web-tls has no molecule.yml"),
+    (
+        {"molecule/wbe/molecule.yml": "a: 1\n", "molecule/wbe/tests/test_x.py": "def test_x(): ..."},
+        "molecule/wbe is named after no role",
+    ),
+)
+def scenarios_are_complete(tree: Tree) -> Complaints:
+    """Molecule is green when it finds no tests, and passes over a folder without molecule.yml."""
+    for scenario in tree.scenarios():
+        folder = f"molecule/{scenario}"
+        if not tree.has(f"{folder}/molecule.yml"):
+            yield f"{folder} has no molecule.yml"
+        if not any("def test_" in tree.text(path) for path in tree.files(f"{folder}/tests/test_*.py")):
+            yield f"{folder} has no tests"
+        if scenario.split("-")[0] not in [*tree.roles(), "default"]:
+            yield f"{folder} is named after no role"
+
+
+@promise(
+    ({"molecule/shared/tests/test_invariants.py": None}, "molecule/shared/tests holds no tests"),
+    ({"molecule/web/molecule.yml": "verifier: {name: testinfra}\n"}, "molecule/web/molecule.yml sets verifier"),
+    (
+        {"molecule/web/molecule.yml": "scenario: {test_sequence: [converge]}\n"},
+        "molecule/web/molecule.yml sets scenario",
+    ),
+)
+def scenarios_cannot_weaken_the_test(tree: Tree) -> Complaints:
+    """How a role is tested is said once. A folder of tests that is not there is passed over in silence,
+    so is a scenario's own list in place of the shared one; and no sequence leaves out idempotence."""
+    verifier = (tree.yaml(".config/molecule/config.yml") or {}).get("verifier", {})
+    for folder in [path.partition("}/")[2] for path in verifier.get("additional_files_or_dirs", [])] or [None]:
+        if not tree.files(f"{folder}/test_*.py"):
+            yield f".config/molecule/config.yml: {folder} holds no tests"
+    for path in tree.files("molecule/*/molecule.yml"):
+        for word in sorted({"driver", "prerun", "scenario", "verifier"} & (tree.yaml(path) or {}).keys()):
+            yield f"{path} sets {word}, which .config/molecule/config.yml says for all"
+
+
+@promise(
+    (
+        {"molecule/web-tls/a.yml": "- hosts: all\n  tasks: []\n", "molecule/web/b.yml": "- hosts: all\n  tasks: []\n"},
+        "molecule/web-tls/a.yml and molecule/web/b.yml",
+    ),
+)
+def nothing_is_copied_between_scenarios(tree: Tree) -> Complaints:
+    """A scenario holds differences only; what is equal belongs into molecule/shared."""
+    places = defaultdict(list)
+    for path in tree.files("molecule/*"):
+        if len(tree.text(path).split()) > 1:  # an empty molecule.yml is a fine scenario
+            places[tree.text(path)].append(path)
+    for paths in places.values():
+        if len(paths) > 1:
+            yield f"{' and '.join(paths)} are equal: move them into molecule/shared"
+
+
+# --- Plugins -------------------------------------------------------------------------------------
+
+
+@promise(
+    ({"plugins/filter/plain.py": "EXAMPLES = 'x'\nRETURN = '{a: {}}'\n"}, "has no DOCUMENTATION"),
+    (
+        {"plugins/filter/plain.py": "DOCUMENTATION = 'name: other'\nEXAMPLES = 'plain'\nRETURN = '{a: {}}'\n"},
+        "documents 'other'",
+    ),
+    (
+        {"plugins/filter/plain.py": "DOCUMENTATION = 'name: plain'\nEXAMPLES = 'plain'\nRETURN = '{a: {}}'\n"},
+        "no example uses flask_ops.production.plain",
+    ),
+    ({"plugins/action/lonely.py": ""}, "plugins/modules/lonely.py, which documents it, is missing"),
+)
+def plugins_are_documented(tree: Tree) -> Complaints:
+    """A plugin says what it takes and returns, with examples under its full name. An action plugin is
+    documented by the module of its name; names with a leading underscore are private."""
+    for path in tree.files("plugins/*/*.py"):
+        kind, name = path.removesuffix(".py").split("/")[1:]
+        if name.startswith("_"):
+            continue
+        if kind == "action" and not tree.has(f"plugins/modules/{name}.py"):
+            yield f"{path}: plugins/modules/{name}.py, which documents it, is missing"
+        if kind in ("filter", "lookup", "modules", "test"):
+            texts = _strings(tree.text(path))
+            for missing in sorted({"DOCUMENTATION", "EXAMPLES", "RETURN"} - texts.keys()):
+                yield f"{path} has no {missing}"
+            documented = yaml.safe_load(texts.get("DOCUMENTATION", "")) or {}
+            if documented and name not in (documented.get("name"), documented.get("module")):
+                yield f"{path} documents {documented.get('name') or documented.get('module')!r}"
+            if f"flask_ops.production.{name}" not in texts.get("EXAMPLES", ""):
+                yield f"{path}: no example uses flask_ops.production.{name}"
+
+
+def _strings(source: str) -> dict[str, str]:
+    """The module-level names that hold a text which is not empty."""
+    return {
+        target.id: node.value.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name) and node.value.value.strip()
+    }
+
+
+# --- Documentation -------------------------------------------------------------------------------
+
+FENCED = re.compile(r"^(```+|~~~+).*?^\1", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]*)`")
+LINKS = re.compile(
+    r"\]\(<?([^)\s>]+)[^)]*\)|^ {0,3}\[[^\]]+\]:\s+(\S+)|\b(?:src|srcset|href)=\"([^\"\s]+)", re.MULTILINE
+)
+
+
+@promise(
+    ({"README.md": "See [the design](docs/design.md).\n"}, "README.md: docs/design.md is not there"),
+    ({"README.md": "![What runs where](docs/images/x.svg)\n"}, "README.md: docs/images/x.svg is not there"),
+    ({"README.md": '<img src="docs/images/x.svg" alt="">\n'}, "README.md: docs/images/x.svg is not there"),
+    ({"README.md": "See [the design].\n\n[the design]: docs/design.md\n"}, "README.md: docs/design.md is not there"),
+    ({"docs/a.md": "See [the role](roles/web/README.md).\n"}, "docs/a.md: roles/web/README.md is not there"),
+    ({"README.md": "# Sample\n\nSee [below](#use).\n"}, "README.md: #use is no heading of README.md"),
+    ({"README.md": "See [web](roles/web/README.md#use).\n"}, "#use is no heading of roles/web/README.md"),
+)
+def links_lead_somewhere(tree: Tree) -> Complaints:
+    """Every relative link and image in the documentation, and the heading that it names, exists. A link into
+    the world is not asked: tests do not depend on other people's servers."""
+    for path in tree.files("*.md"):
+        text = INLINE.sub("", FENCED.sub("", tree.text(path)))
+        for target in ("".join(found) for found in LINKS.findall(text)):
+            if re.match(r"[a-z][a-z0-9+.-]*:", target):
+                continue
+            file, _, heading = target.partition("#")
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(path), file)) if file else path
+            if not tree.has(place):
+                yield f"{path}: {target} is not there"
+            elif heading and place.endswith(".md") and heading not in _anchors(tree.text(place)):
+                yield f"{path}: #{heading} is no heading of {place}"
+
+
+def _anchors(text: str) -> set[str]:
+    """What can be linked to: headings, by GitHub's rule, and marks of HTML."""
+    headings = re.findall(r"^#+ +(.+?) *$", INLINE.sub(r"\1", FENCED.sub("", text)), re.MULTILINE)
+    marks = set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
+    return marks | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# --- All files -----------------------------------------------------------------------------------
+
+# In brackets, so that this file does not match itself.
+REGISTRIES = re.compile(
+    r"python[h]osted|pypi[.]org|(deb|security)[.]debian[.]org|registry[.](npmjs|hub)|(docker|quay|ghcr)[.]io\b"
+)
+
+
+@promise(({"README.md": "See https://py" + "pi.org/simple\n"}, "README.md:1"))
+def no_registry_is_named(tree: Tree) -> Complaints:
+    """Every client has its default, and an organisation its mirror: a host name here would win over both."""
+    for path in tree.files("*"):
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            if REGISTRIES.search(line):
+                yield f"{path}:{number} names a package registry"

@@ -1,0 +1,19 @@
+"""The reference of the options says what the roles' argument specs and the rules say now."""
+
+import re
+
+import pytest
+from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, entry_options
+
+from tests.docs import PAGE, render
+
+
+def test_the_reference_is_up_to_date():
+    assert PAGE.read_text() == render(), "run: python3 tests/env.py python tests/docs.py"
+
+
+@pytest.mark.parametrize("name", entry_options(*ENTRIES))
+def test_every_option_has_a_section_that_the_overview_links_to(name: str):
+    page = PAGE.read_text()
+    assert f"| [`{name}`](#{name}) |" in page
+    assert len(re.findall(rf"^## {name}$", page, re.MULTILINE)) == 1

@@ -1,0 +1,49 @@
+"""What is tested is this checkout with the pinned tools, and what is published is only what users need."""
+
+import json
+import re
+import subprocess
+import tarfile
+from importlib import import_module, metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = {
+    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "meta", "playbooks",
+    "plugins", "requirements.yml", "roles",
+}  # fmt: skip
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_python_imports_the_checkout():
+    package = import_module("ansible_collections.flask_ops.production")
+    assert [Path(place).resolve() for place in package.__path__] == [ROOT]
+
+
+def test_ansible_finds_the_checkout_and_no_other_copy():
+    found = json.loads(run("ansible-galaxy", "collection", "list", "--format", "json"))
+    places = [Path(place) for place, collections in found.items() if "flask_ops.production" in collections]
+    assert [(place / "flask_ops" / "production").resolve() for place in places] == [ROOT]
+
+
+def test_the_pins_are_what_is_asked_for_and_what_is_installed():
+    asked = [line.split("#")[0].strip() for line in (ROOT / "tests/requirements.in").read_text().splitlines()]
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "tests/requirements.txt").read_text(), re.MULTILINE))
+    for need in [Requirement(line) for line in asked if line and not line.startswith("-r ")]:
+        version = pinned.get(need.name.lower(), "nothing")
+        assert need.specifier.contains(version), f"{need} is pinned as {version}: run `make pins`"
+        assert metadata.version(need.name) == version
+
+
+def test_the_package_holds_only_what_users_need(tmp_path: Path):
+    run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path))
+    (package,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(package) as archive:
+        names = archive.getnames()
+    assert {name.split("/")[0] for name in names} <= PUBLISHED
+    assert [name for name in names if "/." in name or "__pycache__" in name or "/fragments" in name] == []
