@@ -27,14 +27,15 @@ demo: ## the demonstration application on a test host, up and running
 demo-stop: ## stop the demonstration
 	$(RUN) python3 tests/demo down
 
-host: ## start a test host: NAME=web1 DIST=13
-	$(PYTHON3) tests/hosts up $(or $(NAME),$(error Which host? For instance NAME=web1)) --dist $(or $(DIST),13)
+host: ## start a test host, print its inventory: NAME=web1 DIST=13 DOMAIN=web1.test
+	@$(PYTHON3) tests/hosts up $(or $(NAME),$(error Which host? For instance NAME=web1)) --dist $(or $(DIST),13) \
+	  $(DOMAIN:%=--domain %)
 
 hosts: ## list the test hosts
-	$(PYTHON3) tests/hosts list
+	@$(PYTHON3) tests/hosts list
 
 host-stop: ## stop a test host: NAME=web1
-	$(PYTHON3) tests/hosts down $(or $(NAME),$(error Which host? See `make hosts`))
+	@$(PYTHON3) tests/hosts down $(or $(NAME),$(error Which host? See `make hosts`))
 
 pins: ## choose the newest allowed versions of the tools again
 	$(RUN) uv pip compile tests/requirements.in --output-file tests/requirements.txt --upgrade --quiet \

@@ -19,9 +19,7 @@ class ActionModule(RenderingAction):
         super().run(tmp, task_vars)
         args, render = self._task.args, self.renderer(task_vars)
         apps = [self._described(app, args, render) for app in args["apps"]]
-        return self._execute_module(
-            "flask_ops.production.app_slots", module_args={"apps": apps}, task_vars=task_vars
-        )
+        return self._execute_module("flask_ops.production.app_slots", module_args={"apps": apps}, task_vars=task_vars)
 
     def _described(self, app, args, render):
         described_app = {

@@ -17,6 +17,4 @@ class ActionModule(RenderingAction):
         shown, secret = described(self._task.args["files"], self.renderer(task_vars))
         arguments = {"files": shown, "secret_files": secret}
         arguments.update({key: self._task.args[key] for key in ("validate", "reload") if key in self._task.args})
-        return self._execute_module(
-            "flask_ops.production.config_files", module_args=arguments, task_vars=task_vars
-        )
+        return self._execute_module("flask_ops.production.config_files", module_args=arguments, task_vars=task_vars)

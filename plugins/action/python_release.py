@@ -36,9 +36,7 @@ class ActionModule(ActionBase):
         return result
 
     def _build(self, arguments, task_vars):
-        return self._execute_module(
-            "flask_ops.production.python_release", module_args=arguments, task_vars=task_vars
-        )
+        return self._execute_module("flask_ops.production.python_release", module_args=arguments, task_vars=task_vars)
 
     def _described(self, app):
         """An entry of the role as the module takes it, with the checksum of a source that is a directory here."""

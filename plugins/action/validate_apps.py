@@ -25,7 +25,9 @@ class ActionModule(ActionBase):
         ours = {key: task_vars[key] for key in task_vars if key.startswith(tuple(f"{role}_" for role in roles))}
         # The entries come templated as an argument; of the rest, only what a spec describes is worth templating.
         known = {key for role in roles for key in role_options(role)}
-        values = {key: self._templar.template(value) if key in known else value for key, value in ours.items() if key != name}
+        values = {
+            key: self._templar.template(value) if key in known else value for key, value in ours.items() if key != name
+        }
         errors = entry_errors(self._task.args.get("entries"), name, roles) + variable_errors(values, roles)
         if not errors:
             facts = task_vars.get("ansible_facts", {})
@@ -40,6 +42,8 @@ class ActionModule(ActionBase):
             errors = platform_errors(facts)
         if errors:
             result["failed"] = True
-            result["msg"] = "\n".join([f"Nothing was changed. {len(errors)} to correct:", *(f"- {error}" for error in errors)])
+            result["msg"] = "\n".join(
+                [f"Nothing was changed. {len(errors)} to correct:", *(f"- {error}" for error in errors)]
+            )
             result["errors"] = errors
         return result

@@ -38,8 +38,7 @@ def run(
         done = subprocess.run(
             list(argv),
             stdin=stdin or subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env=None if env is None else dict(env),
             cwd=cwd,
             timeout=timeout,

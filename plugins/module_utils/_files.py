@@ -38,12 +38,15 @@ class Entry:
     group: str = "root"
     secret: bool = False
 
-
     @classmethod
-    def from_params(cls, item: dict[str, t.Any], secret: bool = False) -> Entry:
-        """From a module's parameters that were declared with :data:`FILE_OPTIONS`."""
+    def from_params(cls, item: dict[str, t.Any], secret: bool = False, must_exist: bool = True) -> Entry:
+        """From a module's parameters that were declared with :data:`FILE_OPTIONS`.
+
+        :param must_exist: whether a file to copy must be there; in check mode, a real run may have made it.
+        :raises OSError: when it is not.
+        """
         content = (item["content"] or "").encode()
-        if item["copy_of"] and os.path.exists(item["copy_of"]):
+        if item["copy_of"] and item["state"] == "file" and (must_exist or os.path.exists(item["copy_of"])):
             with open(item["copy_of"], "rb") as stream:
                 content = stream.read()
         return cls(
@@ -89,7 +92,11 @@ class State:
             info = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return cls("absent")
-        who = {"mode": stat.S_IMODE(info.st_mode), "owner": _user(info.st_uid), "group": _group(info.st_gid)}
+        who: dict[str, t.Any] = {
+            "mode": stat.S_IMODE(info.st_mode),
+            "owner": _user(info.st_uid),
+            "group": _group(info.st_gid),
+        }
         if stat.S_ISLNK(info.st_mode):
             return cls("link", target=os.readlink(path), **who)
         if stat.S_ISDIR(info.st_mode):
@@ -146,8 +153,11 @@ class Transaction:
     def apply(self) -> None:
         """Make the planned changes. An error on the way takes back those already made."""
         try:
-            for change in self.changes:
-                self._apply(change)
+            for entry in self.entries:
+                # Read again: a change before this one may have taken its directory away, or replaced it.
+                change = Change(entry, State.read(entry.dest))
+                if not change.before.satisfies(entry):
+                    self._apply(change)
         except BaseException:
             self.revert()
             raise
@@ -180,6 +190,10 @@ class Transaction:
             self._move_aside(entry.dest)
         if entry.kind == "absent":
             return
+        if before.kind == "link" == entry.kind:
+            self._undo.append(lambda: link(entry.dest, before.target))
+        else:
+            self._undo.append(lambda: remove(entry.dest))
         if entry.kind == "directory":
             os.mkdir(entry.dest, 0o700)
             own(entry.dest, entry.mode, entry.owner, entry.group)
@@ -187,10 +201,6 @@ class Transaction:
             link(entry.dest, entry.target)
         else:
             write(entry.dest, entry.content, entry.mode, entry.owner, entry.group)
-        if before.kind == "link" == entry.kind:
-            self._undo.append(lambda: link(entry.dest, before.target))
-        else:
-            self._undo.append(lambda: remove(entry.dest))
 
     def _move_aside(self, path: str) -> None:
         aside = os.path.join(os.path.dirname(path), ASIDE_PREFIX + os.path.basename(path))
@@ -225,7 +235,7 @@ def link(path: str, target: str) -> None:
 
 def own(path: str, mode: int, owner: str, group: str) -> None:
     """Set owner and group first: chown(2) would clear a set-group-ID bit that is set before."""
-    os.chown(path, pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid)
+    os.chown(path, _uid(owner), _gid(group))
     os.chmod(path, mode)
 
 
@@ -250,6 +260,15 @@ def _text(thing: State | Entry, secret: bool) -> str:
         # A diff shows nothing where the texts are equal: kind, mode and owner are in the header alone.
         return f"{_describe(thing)}\n"
     return "(secret, not shown)\n" if secret else thing.content.decode("utf-8", "replace")
+
+
+def _uid(owner: str) -> int:
+    # What belongs to nobody known is read, and put back, by its number.
+    return int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
+
+
+def _gid(group: str) -> int:
+    return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
 
 
 def _user(uid: int) -> str:

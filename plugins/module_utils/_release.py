@@ -51,7 +51,13 @@ LOCKS = "/run/flask-ops"
 EXTRACT = ("tar", "--extract", "--no-same-owner")
 """Always run as the app's user, who cannot write anywhere else, whatever names an archive holds."""
 
-IMPORT_APP = "import sys; from gunicorn.util import import_app; import_app(sys.argv[1])"
+IMPORT_APP = """
+import importlib, sys
+module, _, expression = sys.argv[1].partition(":")
+app = eval(expression, vars(importlib.import_module(module)))
+sys.exit(None if callable(app) else f"{sys.argv[1]} is {app!r}, which cannot be called")
+"""
+"""What gunicorn does with its argument, too. The expression keeps the rule for ``wsgi``: a name, or a call of one."""
 
 
 class ReleaseError(Exception):
@@ -167,7 +173,9 @@ class GitSource:
             remove(self.repository)
             self._git("init", "--quiet", "--bare", self.repository)
         if not self._known(commit):
-            self._in_repository("fetch", "--quiet", "--prune", self.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+            self._in_repository(
+                "fetch", "--quiet", "--prune", self.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
+            )
         if not self._known(commit):
             # Not on any branch or tag. Servers that allow it hand out a commit by its id.
             self._in_repository("fetch", "--quiet", self.url, commit)
@@ -294,14 +302,18 @@ class Builder:
         try:
             action()
         except (CommandError, ReleaseError, OSError) as error:
+            current = self.release.app.linked_release("current")
+            serving = f"{current} still serves" if current else "nothing was serving before"
             raise ReleaseError(
-                f"{self.release.app.name}: {name} of release {self.release.id} failed; "
-                f"what was serving before still serves. {error}"
+                f"{self.release.app.name}: {name} of release {self.release.id} failed; {serving}. {error}"
             ) from error
 
     def _build(self) -> None:
         app, release = self.release.app, self.release
         remove(release.path)
+        temporary = build_environment(app)["TMPDIR"]
+        run(["rm", "--recursive", "--force", temporary], user=app.user)
+        run(["mkdir", temporary], user=app.user)
         os.mkdir(release.path, 0o755)
         for directory in (release.code, release.venv):
             os.mkdir(directory)
@@ -398,13 +410,17 @@ class Builder:
                 os.chmod(os.path.join(directory, file), 0o644)
 
     def _provenance(self) -> str:
-        origin = {key: self.release.app.source[key] for key in ("git", "version", "path", "pypi") if key in self.release.app.source}
+        origin = {
+            key: self.release.app.source[key]
+            for key in ("git", "version", "path", "pypi")
+            if key in self.release.app.source
+        }
         lines = {
             "release": self.release.id,
             "revision": self.release.revision,
             **{f"source.{key}": value for key, value in origin.items()},
             "python": self.release.python_version,
-            "built": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "built": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         return "".join(f"{key}: {value}\n" for key, value in lines.items())
 
@@ -469,7 +485,12 @@ def distribution(requirement: str) -> str:
 
 def build_environment(app: App) -> dict[str, str]:
     """The whole environment of a build: nothing of whoever runs Ansible leaks into a release."""
-    return {"HOME": app.build, "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+    return {
+        "HOME": app.build,
+        "TMPDIR": os.path.join(app.build, "tmp"),
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+    }
 
 
 def ensure_uv(requirement: str) -> str:

@@ -24,7 +24,7 @@ import re
 import socket
 import ssl
 import time
-import typing as t
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
@@ -238,7 +238,7 @@ class Switch:
         """The right files are in traffic: see that they run, and that nothing else does."""
         self.result.slot = slot
         self.result.summary = f"{self.app.name}: {slot} serves {os.path.basename(self.app.release)}"
-        repairs = []
+        repairs: list[tuple[str, Callable[[], object]]] = []
         if not self.running(slot):
             repairs.append((f"start {slot}", lambda: self._start_and_check(slot)))
         if not all(map(self.host.enabled, self.app.units(slot))):
@@ -266,22 +266,28 @@ class Switch:
         if check_mode:
             return
         began = self.host.now()
-        self._prepare(new)
+        if old:
+            # A flip that was interrupted may have left the name of the slot that is now prepared anew.
+            self.host.write([self.app.boot[old]])
         try:
+            self._prepare(new)
             self._start_and_check(new)
-        except SwitchError as error:
-            self._retire(new)
+        except (SwitchError, CommandError, OSError) as error:
+            if self._any_trace(new):
+                self._retire(new)
             raise SwitchError(f"{error}\n{self._what_serves(old)}") from error
-        self._flip(new)
+        links = {path: self.host.link_target(path) for path in self._release_links()}
         try:
+            self._flip(new)
+            self._point_to_release()
             self._probe(old)
-        except SwitchError as error:
-            self._flip_back(old, new)
+        except (SwitchError, CommandError, OSError) as error:
+            self._flip_back(old, new, links)
             raise SwitchError(f"{error}\n{self._what_serves(old)}") from error
-        self._point_to_release()
         if old:
             self._drain(old)
-            self._retire(old)
+        if self._any_trace(other(new)):
+            self._retire(other(new))
         self.result.summary += f", in {self.host.now() - began:.1f} s"
 
     def _prepare(self, slot: str) -> None:
@@ -337,9 +343,15 @@ class Switch:
         self.host.link(self.app.socket_link, f"{slot}.sock")
         self._step(f"traffic to {slot}")
 
-    def _flip_back(self, old: str | None, new: str) -> None:
+    def _flip_back(self, old: str | None, new: str, links: dict[str, str | None]) -> None:
+        for path, target in links.items():
+            if target:
+                self.host.link(path, target)
+            else:
+                self.host.remove(path)
         if old:
             self._flip(old)
+            self._drain(new)
         else:
             self.host.remove(self.app.socket_link)
             self.host.remove(self.app.boot[new].dest)
@@ -353,7 +365,9 @@ class Switch:
         try:
             answer = self.host.ask_nginx(port, health.path, self.app.host, health.timeout)
         except (OSError, http.client.HTTPException) as error:
-            raise SwitchError(f"{self.app.name}: nginx on port {port} did not answer after the flip: {error}") from error
+            raise SwitchError(
+                f"{self.app.name}: nginx on port {port} did not answer after the flip: {error}"
+            ) from error
         if answer is None:
             self._step("nginx does not listen, not asked")
         elif not health.accepts(answer):
@@ -363,13 +377,17 @@ class Switch:
 
     def _point_to_release(self) -> None:
         """Keep the links ``current`` and ``previous`` for people, for static files and for what is never deleted."""
-        path = self.app.release_link
-        if not path:
+        if not self.app.release_link:
             return
-        was = self.host.link_target(path)
+        current, previous = self._release_links()
+        was = self.host.link_target(current)
         if was and was != self._release_target():
-            self.host.link(os.path.join(os.path.dirname(path), "previous"), was)
-        self.host.link(path, self._release_target())
+            self.host.link(previous, was)
+        self.host.link(current, self._release_target())
+
+    def _release_links(self) -> tuple[str, ...]:
+        path = self.app.release_link
+        return (path, os.path.join(os.path.dirname(path), "previous")) if path else ()
 
     def _release_target(self) -> str:
         return os.path.relpath(self.app.release, os.path.dirname(self.app.release_link))
@@ -445,7 +463,8 @@ def retire_app(app: App, host: Host, check_mode: bool = False) -> Result:
     traces = [slot for slot in SLOTS if switch._any_trace(slot)]
     entries = [entry for slot in SLOTS for entry in [*reversed(app.files[slot]), app.boot[slot]]]
     paths = [entry.dest for entry in entries if host.read(entry.dest).kind != "absent"]
-    paths += [path for path in (app.runtime, app.release_link) if path and host.read(path).kind != "absent"]
+    links = (app.runtime, *switch._release_links())
+    paths += [path for path in links if host.read(path).kind != "absent"]
     result = switch.result
     result.changed = bool(traces or paths)
     result.summary = f"{app.name}: removed" if result.changed else f"{app.name}: not there"

@@ -146,7 +146,7 @@ def main() -> None:
     done: dict = {"changed": False, "apps": {}, "diff": []}
     try:
         for params in module.params["apps"]:
-            app, host = app_of(params), Host()
+            app, host = app_of(params, must_exist=not module.check_mode), Host()
             if params["state"] == "absent":
                 result = retire_app(app, host, module.check_mode)
             else:
@@ -159,14 +159,17 @@ def main() -> None:
     module.exit_json(**done)
 
 
-def app_of(params: dict) -> App:
+def app_of(params: dict, must_exist: bool) -> App:
     return App(
         name=params["name"],
         host=params["host"],
         health=Health(**params["health"]),
         release=params["release"],
         release_link=params["release_link"],
-        files={slot: [Entry.from_params(file, file["secret"]) for file in params[slot]["files"]] for slot in SLOTS},
+        files={
+            slot: [Entry.from_params(file, file["secret"], must_exist) for file in params[slot]["files"]]
+            for slot in SLOTS
+        },
         boot={slot: Entry.from_params(params[slot]["boot"]) for slot in SLOTS},
         stop_timeout=params["stop_timeout"],
         probe_port=params["probe_port"],

@@ -37,7 +37,7 @@ options:
         description: The file's content, where no template is needed.
         type: str
       copy_of:
-        description: A file on the host whose content this one should have. Where it is missing, the content is empty.
+        description: A file on the host whose content this one should have.
         type: str
       target:
         description: What a symbolic link points to.
@@ -129,6 +129,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
 from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, Transaction
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import forget, remember, remembered
 
+
 def main() -> None:
     # The action plugin of the same name has expanded `each`, rendered `src` and told secret files from others.
     module = AnsibleModule(
@@ -152,7 +153,7 @@ def main() -> None:
 
 def bring_to_state(params: dict, check_mode: bool) -> dict:
     """Plan, apply, validate, reload; or take everything back."""
-    transaction, unit = Transaction(entries(params)), params["reload"]
+    transaction, unit = Transaction(entries(params, must_exist=not check_mode)), params["reload"]
     changes, unread = transaction.plan(), remembered(unit)
     result = {
         "changed": bool(changes) or unread,
@@ -182,11 +183,11 @@ def bring_to_state(params: dict, check_mode: bool) -> dict:
     return result
 
 
-def entries(params: dict) -> list[Entry]:
+def entries(params: dict, must_exist: bool) -> list[Entry]:
     described = [(item, False) for item in params["files"] or []]
     described += [(item, True) for item in params["secret_files"] or []]
     described.sort(key=lambda pair: pair[0]["position"])
-    return [Entry.from_params(item, secret) for item, secret in described]
+    return [Entry.from_params(item, secret, must_exist) for item, secret in described]
 
 
 def reload_unit(unit: str) -> None:

@@ -112,10 +112,12 @@ def make(certificate: str, key: str, domains: list[str]) -> None:
     os.makedirs(os.path.dirname(certificate), mode=0o755, exist_ok=True)
     new_certificate, new_key = f"{certificate}.new", f"{key}.new"
     run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
-        + ["-days", str(DAYS), "-subj", f"/CN={domains[0][:64]}"]
-        + ["-addext", "subjectAltName=" + ",".join(f"DNS:{domain}" for domain in domains)]
-        + ["-keyout", new_key, "-out", new_certificate]
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
+            *("-days", str(DAYS), "-subj", f"/CN={domains[0][:64]}"),
+            *("-addext", "subjectAltName=" + ",".join(f"DNS:{domain}" for domain in domains)),
+            *("-keyout", new_key, "-out", new_certificate),
+        ]
     )
     os.chmod(new_key, 0o600)
     os.rename(new_key, key)

@@ -14,7 +14,21 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-IGNORED = {".git", ".hg", ".svn", ".venv", "venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", "node_modules", ".env", ".DS_Store"}
+IGNORED = {
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv",
+    "venv",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".tox",
+    "node_modules",
+    ".env",
+    ".DS_Store",
+}
 """What is left out of a directory that git does not track: histories, environments, caches, local secrets."""
 
 
@@ -56,7 +70,8 @@ def members(directory: Path) -> list[str]:
     found = []
     for top, directories, files in os.walk(directory):
         directories[:] = [name for name in directories if name not in IGNORED]
-        found += [os.path.relpath(os.path.join(top, name), directory) for name in files if name not in IGNORED]
+        links = [name for name in directories if os.path.islink(os.path.join(top, name))]
+        found += [os.path.relpath(os.path.join(top, name), directory) for name in files + links if name not in IGNORED]
     return sorted(found)
 
 
@@ -68,6 +83,9 @@ def _write(directory: Path, stream: t.IO[bytes]) -> None:
             # Times, owners and this machine's umask are not part of a release.
             info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
             info.mode = 0o755 if info.mode & 0o100 else 0o644
+            if info.islnk():
+                # A second name of a file that this archive already holds is a file of its own in a release.
+                info.type, info.linkname, info.size = tarfile.REGTYPE, "", path.stat().st_size
             if info.isreg():
                 with path.open("rb") as content:
                     archive.addfile(info, content)

@@ -26,7 +26,7 @@ def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict]
         unknown = set(file) - KEYS
         if unknown or "dest" not in file:
             raise AnsibleActionFail(f"files: 'dest' is required and {sorted(unknown) or 'nothing else'} is not known")
-        for item in file["each"] if "each" in file else [None]:
+        for item in file.get("each", [None]):
             entry = _entry(file, item, render)
             entry["position"] = len(shown) + len(secret)
             (secret if file.get("secret") else shown).append(entry)

@@ -11,7 +11,9 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import re
+import shlex
 import typing as t
+from collections.abc import Mapping
 
 
 class Rule(t.NamedTuple):
@@ -27,18 +29,30 @@ def matches(pattern: str, says: str, example: str) -> Rule:
     return Rule(lambda value: re.fullmatch(pattern, value) is not None, says, example)
 
 
-def between(lowest: int, highest: int, unit: str = "") -> Rule:
+def between(lowest: int, highest: int, example: int, unit: str = "") -> Rule:
     says = f"must be from {lowest} to {highest}{unit and ' ' + unit}"
-    return Rule(lambda value: lowest <= value <= highest, says, str(min(max(lowest, 10), highest)))
+    return Rule(lambda value: lowest <= value <= highest, says, str(example))
 
 
 TAKEN_NAMES = frozenset(
-    # Users and services that Debian, or what people install beside an app, already have.
-    "root daemon bin sys sync games man lp mail news uucp proxy backup list irc gnats nobody www-data sshd ssh "
-    "nginx apache apache2 systemd systemd-network systemd-resolve systemd-timesync messagebus dbus polkitd "
-    "postgres mysql redis memcached mongodb rabbitmq prometheus grafana docker podman git ansible admin sudo adm "
-    "users staff shadow tty disk network cron crontab rsyslog syslog journal certbot letsencrypt logrotate "
-    "node-exporter gunicorn uv shutdown reboot default current previous".split()
+    # An app has a user and a group, /etc/<name> and /run/<name>, and all of them go when the app goes.
+    # Users, groups and services that Debian, or what people install beside an app, already have.
+    "root daemon bin sys sync games man lp mail news uucp proxy backup list irc gnats nobody nogroup www-data sshd ssh "
+    "nginx apache apache2 lighttpd caddy haproxy varnish squid systemd systemd-network systemd-resolve systemd-timesync "
+    "systemd-journal systemd-coredump messagebus dbus polkitd postgres mysql mariadb redis valkey memcached mongodb "
+    "rabbitmq elasticsearch prometheus grafana docker podman git gitlab jenkins ansible admin sudo adm wheel users staff "
+    "shadow tty disk audio video cdrom dialout dip fax floppy input kmem kvm netdev operator plugdev render sasl sgx src "
+    "ssl-cert tape utmp voice cron crontab rsyslog syslog journal certbot letsencrypt logrotate node-exporter gunicorn "
+    "uv chrony ntp ntpsec bind named unbound dnsmasq postfix dovecot exim4 cups samba nfs snapd fail2ban ufw shutdown "
+    "reboot halt default current previous "
+    # What else Debian keeps in /etc and /run, and what this collection keeps there.
+    "adduser alternatives apparmor appstream apt binfmt ca-certificates cloud cni containers credentials cryptsetup "
+    "dconf debconf dhcp dpkg environment fonts fstab glvnd group gshadow gss host hostname hosts init initctl "
+    "initramfs-tools iproute2 issue kernel ldap libpod locale lock log login lvm machine-id magic mdadm mime modprobe "
+    "modules motd mount mtab netns netplan network networks nftables opt os-release pam passwd perl polkit-1 "
+    "postgresql profile protocols python python2 python3 resolvconf rmt rpc runc security selinux services sgml shells "
+    "shm skel ssl subgid subuid sudoers sysctl terminfo timezone tmpfiles ucf udev user utmp vim wireguard xattr xdg xml "
+    "flask-ops".split()
 )
 
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -60,18 +74,72 @@ def is_relative_path(path: str) -> bool:
     )
 
 
+def is_url_path(path: str) -> bool:
+    return re.fullmatch(r"/([A-Za-z0-9._~-]+/)+", path) is not None and not {".", ".."} & set(path.split("/"))
+
+
+def is_app_path(path: str) -> bool:
+    """An absolute path on the host with ``{name}`` in it, so that no two apps share it."""
+    return (
+        re.fullmatch(r"(/([A-Za-z0-9._-]|\{name\})+)+", path) is not None
+        and "{name}" in path
+        and not {".", ".."} & set(path.split("/"))
+    )
+
+
+def is_app_root(path: str) -> bool:
+    return is_app_path(path) and not re.match(
+        r"/(boot|dev|etc|home|proc|root|run|sys|tmp|var/run|var/tmp)/|/[^/]*\{name\}", path
+    )
+
+
+def is_upstream(text: str) -> bool:
+    """What nginx' ``server`` directive takes; one socket or port for each app."""
+    socket, port = (
+        re.fullmatch(r"unix:(.+)", text),
+        re.fullmatch(r"[A-Za-z0-9.-]*\{name\}[A-Za-z0-9.-]*:[0-9]{1,5}", text),
+    )
+    return is_app_path(socket.group(1)) if socket else port is not None
+
+
+def is_release(value: t.Any) -> bool:
+    """A release as ``python_app`` publishes it. Its paths go into units, where spaces and ``%`` have a meaning."""
+    return (
+        isinstance(value, Mapping)
+        and all(isinstance(value.get(key), str) for key in ("id", "path", "directory", "venv"))
+        and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value["id"]) is not None
+        and all(re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", value[key]) for key in ("path", "directory", "venv"))
+    )
+
+
 def is_one_line(text: str) -> bool:
     return bool(text.strip()) and not re.search(r"[\x00-\x1f\x7f]", text)
 
 
+def is_command(text: str) -> bool:
+    """A command as it is run: split into words like a shell would, but by no shell."""
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that is not closed
+        return False
+    operators = {"&", "&&", "|", "||", ";", "<", ">", ">>"}
+    return is_one_line(text) and bool(words) and not words[0].startswith("-") and not operators & set(words)
+
+
 def is_environment_value(value: t.Any) -> bool:
-    """Anything systemd's EnvironmentFile can carry on one line."""
-    return not isinstance(value, str) or not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value)
+    """Anything systemd's EnvironmentFile can carry on one line. It refuses a file with a Unicode noncharacter."""
+    if isinstance(value, str):
+        return not re.search(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef]", value) and not any(
+            ord(character) & 0xFFFE == 0xFFFE for character in value
+        )
+    return isinstance(value, (int, float))
 
 
-RELATIVE_PATH = Rule(
-    is_relative_path, "must be a path below the top of the source, without '..', spaces or a leading '/'", "uploads"
-)
+def below_the_source(example: str) -> Rule:
+    return Rule(
+        is_relative_path, "must be a path below the top of the source, without '..', spaces or a leading '/'", example
+    )
+
 
 RULES: dict[str, Rule] = {
     "name": Rule(
@@ -87,63 +155,115 @@ RULES: dict[str, Rule] = {
         "shop.example.com",
     ),
     "wsgi": matches(
-        r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\([^()\x00-\x1f\x7f]*\))?",
+        r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\([^()\x00-\x1f\x7f]*\))?",
         "must be 'module:callable' as gunicorn takes it; a factory is called with parentheses",
         "shop:create_app()",
     ),
     "source.git": matches(
-        r"(https://(?![^/]*@)|ssh://(?![^/]*:[^/]*@)|git://|file:///|[\w.-]+@[\w.-]+:)[^\s\x00-\x1f\x7f]+",
-        "must be an https, ssh, git or file URL without a password in it",
+        r"(https://(?!.*@)|ssh://(?![^/]*:[^/]*@)|git://(?!.*@)|[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:)"
+        r"[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*",
+        "must be an https, ssh or git URL without a password in it",
         "https://git.example.com/acme/shop.git",
     ),
     "source.version": matches(
-        r"(?!.*(\.\.|//|@\{|\.lock$))[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}",
+        r"(?!.*(\.\.|//|@\{|\.lock$))[A-Za-z0-9][A-Za-z0-9._/+@#-]{0,199}",
         "must be a branch, a tag or a full commit id",
         "v1.4.2",
     ),
     "source.path": matches(
-        r"/(?!.*/\.\.(/|$))[^\x00-\x1f\x7f]*",
+        r"/[^\x00-\x1f\x7f]*",
         "must be an absolute path on the controller",
-        "{{ inventory_dir }}/../shop",
+        "/home/me/shop",
     ),
     "source.pypi": matches(
         r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,-]+\])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*",
         "must name a package and one version of it",
         "httpbin==0.10.2",
     ),
-    "requirements": RELATIVE_PATH,
-    "shared_paths[]": RELATIVE_PATH,
-    "static.path": RELATIVE_PATH,
-    "static.url": matches(
-        r"/([A-Za-z0-9._~-]+/)+", "must be a path that begins and ends with '/', of letters, digits and ._~-", "/static/"
+    "requirements": below_the_source("requirements.txt"),
+    "shared_paths[]": below_the_source("uploads"),
+    "static.path": below_the_source("shop/static"),
+    "static.url": Rule(
+        is_url_path, "must be a path that begins and ends with '/', of letters, digits and ._~-", "/static/"
     ),
-    "migrate": Rule(is_one_line, "must be a command on one line", "flask --app shop db upgrade"),
+    "migrate": Rule(
+        is_command,
+        "must be one command on one line; no shell runs it, so '&&', '|' and '>' do not work",
+        "flask --app shop db upgrade",
+    ),
     "env{key}": Rule(
-        lambda key: re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", key) is not None
-        and not re.fullmatch(r"PATH|LD_.*|PYTHON(PATH|HOME|STARTUP)|HOME|USER|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET", key),
+        lambda key: (
+            re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", key) is not None
+            and not re.fullmatch(
+                r"PATH|LD_.*|PYTHON(PATH|HOME|STARTUP)|HOME|USER|LOGNAME|SHELL|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|FLASK_OPS_.*",
+                key,
+            )
+        ),
         "must be letters, digits and underscores, not begin with a digit, and not be one that the unit itself needs",
         "FLASK_MAIL_SERVER",
     ),
     "env{value}": Rule(
-        lambda value: isinstance(value, (str, int, float)) and is_environment_value(value),
+        is_environment_value,
         "must be a text without line breaks or control characters, a number or a boolean",
         '"mail.example.com"',
     ),
     "health.path": matches(r"/[A-Za-z0-9._~/?=&%-]*", "must be a path that begins with '/'", "/healthz"),
-    "health.status": between(200, 499),
-    "health.timeout": between(1, 300, "seconds"),
-    "health.interval": between(1, 60, "seconds"),
-    "health.deadline": between(1, 3600, "seconds"),
-    "migrate_timeout": between(1, 86400, "seconds"),
-    "workers": between(1, 256),
-    "threads": between(1, 512),
-    "timeout": between(1, 3600, "seconds"),
-    "graceful_timeout": between(1, 3600, "seconds"),
-    "client_max_body_size": matches(r"[0-9]{1,6}[kmg]?", "must be a number of bytes, or of k, m or g, as nginx takes it", "10m"),
-    "nginx_proxy_http_port": between(1, 65535),
-    "nginx_proxy_https_port": between(1, 65535),
-    "python_app_keep_releases": between(0, 100),
-    "python_app_python": matches(r"/(?!.*\.\.)[A-Za-z0-9._/-]+", "must be the absolute path of an interpreter on the host", "/usr/bin/python3"),
+    "health.status": between(200, 499, 200),
+    "health.timeout": between(1, 300, 5, "seconds"),
+    "health.interval": between(1, 60, 1, "seconds"),
+    "health.deadline": between(1, 3600, 60, "seconds"),
+    "migrate_timeout": between(1, 86400, 300, "seconds"),
+    "workers": between(1, 256, 4),
+    "threads": between(1, 512, 4),
+    "timeout": between(1, 3600, 30, "seconds"),
+    "graceful_timeout": between(1, 3600, 30, "seconds"),
+    "client_max_body_size": matches(
+        r"[0-9]{1,9}[kKmMgG]?", "must be a number of bytes, or of k, m or g, as nginx takes it", "10m"
+    ),
+    "nginx_proxy_http_port": between(1, 65535, 80),
+    "nginx_proxy_https_port": between(1, 65535, 443),
+    "python_app_keep_releases": between(0, 100, 3),
+    "python_app_root": Rule(
+        is_app_root,
+        "must be an absolute path with {name} in it, below a directory that an app's sandbox does not hide",
+        "/srv/{name}",
+    ),
+    "python_app_extra_requirements[]": matches(
+        r"[A-Za-z0-9][^\x00-\x1f\x7f]*",
+        "must be one line of a requirements file that names a package",
+        "gunicorn==27.0.1",
+    ),
+    "gunicorn_systemd_releases{key}": Rule(is_app_name, "must be the name of an app", "shop"),
+    "gunicorn_systemd_releases{value}": Rule(
+        is_release,
+        "must have an id and, as absolute paths of letters, digits and ._+-, path, directory and venv",
+        "{id: r1, path: /srv/shop/releases/r1, directory: /srv/shop/releases/r1/app, venv: /srv/shop/releases/r1/venv}",
+    ),
+    "gunicorn_systemd_environment_file": Rule(
+        is_app_path, "must be an absolute path with {name} in it", "/etc/{name}/environment"
+    ),
+    "gunicorn_systemd_writable_directory": Rule(
+        lambda path: not path or is_app_path(path),
+        "must be empty, or an absolute path with {name} in it",
+        "/srv/{name}/shared",
+    ),
+    "gunicorn_systemd_release_link": Rule(
+        lambda path: not path or is_app_path(path),
+        "must be empty, or an absolute path with {name} in it",
+        "/srv/{name}/current",
+    ),
+    "gunicorn_systemd_probe_port": between(0, 65535, 443),
+    "nginx_proxy_upstream": Rule(
+        is_upstream,
+        "must be 'unix:' and a socket's path, or a host and a port, with {name} in it",
+        "unix:/run/{name}/current.sock",
+    ),
+    "nginx_proxy_static_directory": Rule(
+        is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current/static"
+    ),
+    "python_app_python": matches(
+        r"/(?!.*\.\.)[A-Za-z0-9._/-]+", "must be the absolute path of an interpreter on the host", "/usr/bin/python3"
+    ),
 }
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]

@@ -78,4 +78,7 @@ def _complete(given: dict[str, t.Any], options: Options) -> dict[str, t.Any]:
 
 
 def _has_defaults(options: Options) -> bool:
-    return any("default" in option for option in options.values())
+    """Whether defaults alone make sense: what needs something said is not there unless somebody says it."""
+    return any("default" in option for option in options.values()) and not any(
+        option.get("required") for option in options.values()
+    )

@@ -10,6 +10,7 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import difflib
+import re
 import typing as t
 from collections.abc import Iterable, Mapping
 
@@ -56,7 +57,7 @@ def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
         errors += _dict_errors(entry, options, place, "")
         if entry.get("state", "present") == "present":
             needed = [key for key in NEEDED_WHEN_PRESENT if key in options]
-            errors += [_missing(place, key, options) for key in needed if entry.get(key) is None]
+            errors += [_missing(place, key, options) for key in needed if key not in entry]
         errors += _combination_errors(entry, place)
     return errors + _clashes([entry for entry in entries if isinstance(entry, Mapping)], name)
 
@@ -67,6 +68,7 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
     :param variables: all variables of the host; only those with a role's prefix are looked at.
     """
     errors = []
+    roles = list(roles)
     for role in roles:
         options = role_options(role)
         known = options.keys() | published_variables(role)
@@ -77,10 +79,7 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
                 errors.append(f"{name}: is not a variable of the role {role}{_nearest(name, known)}")
             elif name in options and name != ENTRIES.get(role):
                 errors += _value_errors(variables[name], options[name], name, name)
-    ports = [variables.get(f"nginx_proxy_{scheme}_port") for scheme in ("http", "https")]
-    if ports[0] is not None and ports[0] == ports[1]:
-        errors.append(f"nginx_proxy_https_port: {ports[1]} is also nginx_proxy_http_port; good values are 80 and 443")
-    return errors
+    return errors + (_port_errors(variables) if "nginx_proxy" in roles else [])
 
 
 def platform_errors(facts: Mapping[str, t.Any]) -> list[str]:
@@ -105,13 +104,16 @@ def _dict_errors(given: Mapping[str, t.Any], options: Options, place: str, path:
 def _value_errors(value: t.Any, option: dict[str, t.Any], place: str, path: str) -> list[str]:
     types, words = TYPES.get(option["type"], ((object,), "anything"))
     # In Python, as in YAML 1.1, True is also 1: an integer must not be a boolean.
-    if not isinstance(value, types) or (isinstance(value, bool) and option["type"] != "bool"):
+    fits = isinstance(value, types) and (option["type"] == "bool" or not isinstance(value, bool))
+    if not fits:
+        if option.get("no_log"):
+            return [f"{place}: must be {words}"]
         quote = "; put it in quotes" if option["type"] == "str" and isinstance(value, (int, float)) else ""
         return [f"{place}: must be {words}, not {_shown(value)}{quote}{_good(path)}"]
     if "choices" in option and value not in option["choices"]:
         return [f"{place}: {_shown(value)} is not one of {', '.join(map(str, option['choices']))}"]
     if option["type"] == "list" and "elements" in option:
-        element = {"type": option["elements"], "options": option.get("options")}
+        element: dict[str, t.Any] = {"type": option["elements"], "options": option.get("options")}
         return [
             error
             for index, item in enumerate(value)
@@ -131,7 +133,9 @@ def _pair_errors(key: t.Any, value: t.Any, place: str, path: str) -> list[str]:
     """A key of the user's own choice, and its value, which may be a secret and is not repeated."""
     key_rule, value_rule = RULES.get(f"{path}{{key}}"), RULES.get(f"{path}{{value}}")
     if key_rule and not (isinstance(key, str) and key_rule.accepts(key)):
-        return [f"{place}: the name {_shown(key)} {key_rule.says}{_good(f'{path}{{key}}')}"]
+        # KEY=value in the place of a name would be a whole secret.
+        name = re.split(r"[=:\s]", str(key), maxsplit=1)[0]
+        return [f"{place}: the name {_shown(name)} {key_rule.says}{_good(f'{path}{{key}}')}"]
     if value_rule and not value_rule.accepts(value):
         return [f"{place}.{key}: the value {value_rule.says}{_good(f'{path}{{value}}')}"]
     return []
@@ -144,8 +148,10 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     if isinstance(source, Mapping):
         kinds = [kind for kind in ("git", "path", "pypi") if source.get(kind)]
         if len(kinds) != 1:
-            errors.append(f"{place}.source: must have exactly one of git, path and pypi, not {' and '.join(kinds) or 'none'}")
-        if kinds == ["git"] and not source.get("version"):
+            errors.append(
+                f"{place}.source: must have exactly one of git, path and pypi, not {' and '.join(kinds) or 'none'}"
+            )
+        if kinds == ["git"] and "version" not in source:
             errors.append(f"{place}.source.version: is needed with git; a good value is v1.4.2")
         if source.get("version") and "git" not in kinds:
             errors.append(f"{place}.source.version: goes with git only")
@@ -153,9 +159,59 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     if isinstance(env, Mapping) and isinstance(secrets, Mapping):
         both = sorted(str(key) for key in env.keys() & secrets.keys())
         errors += [f"{place}.secrets.{key}: is also in {place}.env; keep one of them" for key in both]
+    for option, variables in (("env", env), ("secrets", secrets)):
+        if isinstance(variables, Mapping):
+            errors += _unsafe_settings(variables, f"{place}.{option}")
+    errors += _nested_paths(entry.get("shared_paths"), f"{place}.shared_paths")
     if entry.get("worker_class") == "sync" and (entry.get("threads") or 1) != 1:
         errors.append(f"{place}.threads: goes with worker_class gthread; a sync worker has one thread")
     return errors
+
+
+def _unsafe_settings(variables: Mapping[str, t.Any], place: str) -> list[str]:
+    """Settings that every Flask app understands, and that no production server should have."""
+    errors = []
+    for key in ("SECRET_KEY", "FLASK_SECRET_KEY"):
+        if key in variables and not _is_random(variables[key]):
+            errors.append(
+                f"{place}.{key}: sessions are only as safe as this value: it must be a random text of at least 22 "
+                "characters; a good value is what python3 -c 'import secrets; print(secrets.token_hex())' prints"
+            )
+    if str(variables.get("FLASK_DEBUG", "0")).lower() not in ("0", "false", "no", ""):
+        errors.append(f"{place}.FLASK_DEBUG: shows the app's insides to everybody; a good value is 0")
+    if variables.get("FLASK_ENV", "production") != "production":
+        errors.append(f"{place}.FLASK_ENV: is read by old versions of Flask as debugging; a good value is production")
+    return errors
+
+
+def _is_random(value: t.Any) -> bool:
+    # 22 characters of base64 are 128 bits; eight different ones rule out 'changemechangemechangeme'.
+    return isinstance(value, str) and len(value) >= 22 and len(set(value)) >= 8
+
+
+def _nested_paths(paths: t.Any, place: str) -> list[str]:
+    """A shared path is a link: what lies within it would be made, and removed, in the data of the app in traffic."""
+    if not isinstance(paths, (list, tuple)):
+        return []
+    return [
+        f"{place}[{index}]: '{path}' is within '{outer}', which is shared already; leave it out"
+        for index, path in enumerate(paths)
+        for number, outer in enumerate(paths)
+        if isinstance(path, str) and isinstance(outer, str) and index != number
+        if path.startswith(f"{outer}/") or (path == outer and number < index)
+    ]
+
+
+def _port_errors(variables: Mapping[str, t.Any]) -> list[str]:
+    http, https = (
+        variables.get(
+            f"nginx_proxy_{scheme}_port", role_options("nginx_proxy")[f"nginx_proxy_{scheme}_port"]["default"]
+        )
+        for scheme in ("http", "https")
+    )
+    if http != https:
+        return []
+    return [f"nginx_proxy_https_port: {https} is also nginx_proxy_http_port; good values are 80 and 443"]
 
 
 def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
@@ -185,7 +241,9 @@ def _missing(place: str, key: str, options: Options, path: str = "") -> str:
     hint = _good(full) or _good(f"{full}[]")
     if key == "source":
         hint = "; a good value is {git: 'https://git.example.com/acme/shop.git', version: v1.4.2}"
-    return f"{place}.{key}: is missing{hint}"
+    needed = options[key].get("required") or (not path and key in NEEDED_WHEN_PRESENT)
+    words = "is missing" if needed else "is empty"
+    return f"{place}.{key}: {words}{hint or '; leave it out for the default'}"
 
 
 def _nearest(name: t.Any, known: Iterable[str]) -> str:
@@ -198,6 +256,13 @@ def _good(path: str) -> str:
 
 
 def _shown(value: t.Any) -> str:
-    """A value as a message may repeat it: on one line, and not a whole page of it."""
-    text = repr(str(value)) if isinstance(value, str) else str(value)
+    """A value as a message may repeat it: on one line, not a whole page of it, and no password in a URL.
+
+    Of a list or a dictionary only the kind: it may hold the secrets of an app that is written in the wrong place.
+    """
+    if isinstance(value, Mapping):
+        return "a dictionary"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    text = re.sub(r"//.*@", "//...@", repr(str(value))) if isinstance(value, str) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--long-path", help="what one more client GETs without pause; empty: nothing")
     parser.add_argument("--max-seconds", type=float, help="cut everything off after this time")
     parser.add_argument("--timeout", type=float, help="longest silence of the server within one request")
+    parser.add_argument("--pause", type=float, help="seconds that each client waits between two requests")
     parser.add_argument("--until-file", type=Path, metavar="FILE", help="go on until FILE exists")
     parser.set_defaults(**{name: value for name, value in defaults.items() if name != "url"})
     options = vars(parser.parse_args(arguments))

@@ -139,8 +139,8 @@ class Client:
         self.bodies = [os.urandom(size) for size in BODY_SIZES]
         self.digests = [hashlib.sha256(body).hexdigest() for body in self.bodies]
 
-    def alternate(self, get_path: str, post_path: str, another: Callable[[], bool]) -> None:
-        """GET and POST in turn for as long as `another` says so."""
+    def alternate(self, get_path: str, post_path: str, another: Callable[[], bool], pause: float = 0) -> None:
+        """GET and POST in turn for as long as `another` says so, with `pause` seconds in between."""
         turn = 0
         while another():
             which, is_post = divmod(turn, 2)
@@ -149,6 +149,7 @@ class Client:
             else:
                 self.get(get_path, note=True)
             turn += 1
+            time.sleep(pause)
         self.connection.close()
 
     def repeat(self, path: str, another: Callable[[], bool]) -> None:

@@ -44,6 +44,7 @@ class Plan:
     long_path: str = "/slow?seconds=3"
     max_seconds: float = 120.0
     timeout: float = 30.0
+    pause: float = 0.0
 
     def target(self) -> Target:
         """Return where to send to, or refuse."""
@@ -55,6 +56,8 @@ class Plan:
         ):
             if not 0 < getattr(self, name) <= most:
                 raise RefusedError(f"{name}: {getattr(self, name)} is not between 0 and {most:g}")
+        if not 0 <= self.pause <= 60:
+            raise RefusedError(f"pause: {self.pause} is not between 0 and 60")
         for name in ("get_path", "post_path", "long_path"):
             if not getattr(self, name).startswith("/") and (name != "long_path" or self.long_path):
                 raise RefusedError(f"{name}: {getattr(self, name)!r} does not begin with /")
@@ -102,7 +105,9 @@ class Load:
         self._clients = [Client(target, self._start, self._is_cut) for _ in range(plan.clients)]
         self._long = Client(target, self._start, self._is_cut)
         self._threads = [
-            threading.Thread(target=client.alternate, args=(plan.get_path, plan.post_path, self._another), daemon=True)
+            threading.Thread(
+                target=client.alternate, args=(plan.get_path, plan.post_path, self._another, plan.pause), daemon=True
+            )
             for client in self._clients
         ]
         self._long_thread = threading.Thread(

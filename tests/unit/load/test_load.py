@@ -372,6 +372,7 @@ def test_own_addresses_are_taken(address: str) -> None:
         {"requests": 1_000_001},
         {"max_seconds": 1801.0},
         {"max_seconds": float("nan")},
+        {"pause": -1.0},
         {"get_path": "x"},
         {"long_path": "slow"},
         {"url": "https://127.0.0.1", "cafile": "/nonexistent.pem"},

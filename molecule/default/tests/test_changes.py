@@ -1,0 +1,151 @@
+"""What happens to an app in traffic when something about it changes. Later tests build on earlier ones."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.load import Plan, background_load
+
+SITE = "flask_ops.production.site"
+REQUESTS = 10_000
+
+
+@pytest.fixture
+def apps(host):
+    """`apps(demo={...})`: the scenario's apps, with some options of some of them changed."""
+
+    def changed(**changes):
+        given = host.ansible.get_variables()["flask_apps"]
+        return [{**app, **changes.get(app["name"], {})} for app in given]
+
+    return changed
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of the demo app that a test may change."""
+    copy = tmp_path / "demo_app"
+    shutil.copytree(Path(__file__).parents[3] / "examples" / "demo_app", copy)
+    return copy
+
+
+@pytest.fixture
+def demo(site):
+    return site("demo", "demo.test.example")
+
+
+@pytest.fixture
+def load(demo, tmp_path):
+    """Clients that keep asking for the demo app: GET and POST on kept connections, and a request of three seconds."""
+    certificate = tmp_path / "demo.crt"
+    certificate.write_text(demo.certificate)
+
+    def plan(requests):
+        return background_load(
+            Plan(
+                url=f"https://{demo.name}",
+                connect=f"{demo.address}:443",
+                cafile=str(certificate),
+                requests=requests,
+                post_path="/echo",
+                long_path="/slow?seconds=3",
+                max_seconds=240,
+                # Some 300 requests a second: the deploy and the clients share the machine with the server.
+                pause=0.035,
+            )
+        )
+
+    return plan
+
+
+def test_nothing_changes_and_check_mode_says_so(play):
+    checked = play(SITE, "--check", "--diff")
+    assert (checked.status, checked.changed) == (0, False), checked.output
+
+
+def test_a_new_release_drops_no_request(play, apps, source, load, demo):
+    before = demo.ask("/").json
+    (source / "demo_app" / "static" / "new.txt").write_text("new")
+    with load(REQUESTS) as clients:
+        deployed = play(SITE, flask_apps=apps(demo={"source": {"path": str(source)}}))
+        report = clients.finish()
+    after = demo.ask("/").json
+    assert deployed.status == 0, deployed.output
+    assert report["failed"] == 0, report["failures"]
+    assert report["total"] >= REQUESTS
+    assert report["long"]["total"] >= 3
+    assert after["release"] != before["release"]
+    assert after["slot"] != before["slot"]
+    assert list(report["seen"]["release"]) == [before["release"], after["release"]]
+    assert demo.ask("/static/new.txt").body == "new"
+
+
+def test_a_release_that_cannot_be_imported_stays_out_of_traffic(play, apps, source, load, demo):
+    before = demo.ask("/").json
+    module = source / "demo_app" / "__init__.py"
+    module.write_text(module.read_text() + "\nimport no_such_module\n")
+    with load(1_000) as clients:
+        deployed = play(SITE, flask_apps=apps(demo={"source": {"path": str(source)}}))
+        report = clients.finish()
+    assert deployed.status != 0
+    assert "demo: pre-flight of release" in deployed.output
+    assert "No module named 'no_such_module'" in deployed.output
+    assert report["failed"] == 0, report["failures"]
+    assert demo.ask("/").json["release"] == before["release"]
+
+
+def test_a_release_that_is_not_healthy_stays_out_of_traffic(play, apps, source, load, demo):
+    before = demo.ask("/").json
+    health = {"path": "/no-such-page", "deadline": 10}
+    with load(1_000) as clients:
+        deployed = play(SITE, flask_apps=apps(demo={"health": health, "threads": 3}))
+        report = clients.finish()
+    assert deployed.status != 0
+    assert "GET /no-such-page" in deployed.output
+    assert "404" in deployed.output
+    assert f"{before['slot']} still serves" in deployed.output
+    assert report["failed"] == 0, report["failures"]
+    assert demo.ask("/").json["slot"] == before["slot"]
+
+
+def test_a_changed_value_of_the_environment_goes_by_way_of_the_other_slot(play, apps, load, demo):
+    before = demo.ask("/").json
+    with load(1_000) as clients:
+        deployed = play(SITE, flask_apps=apps(demo={"env": {"DEMO_MOTTO": "another"}}))
+        report = clients.finish()
+    assert deployed.status == 0, deployed.output
+    assert report["failed"] == 0, report["failures"]
+    assert demo.ask("/").json["slot"] != before["slot"]
+
+
+def test_the_right_slot_comes_back_after_its_processes_were_killed(host, unit, demo):
+    slot = demo.ask("/").json["slot"]
+    with host.sudo():
+        host.check_output(f"systemctl kill --signal=KILL demo-{slot}.service")
+    assert demo.ask("/").json["slot"] == slot
+    assert unit(f"demo-{slot}.service").is_running
+
+
+def test_an_absent_app_leaves_nothing_but_its_data(host, play, apps, demo):
+    before = demo.ask("/").json
+    removed = play(SITE, flask_apps=apps(demo={"env": {"DEMO_MOTTO": "another"}}, httpbin={"state": "absent"}))
+    assert removed.status == 0, removed.output
+    assert not host.user("httpbin").exists
+    for path in ("/etc/httpbin", "/srv/httpbin/releases", "/run/httpbin", "/etc/nginx/sites-enabled/httpbin.conf"):
+        assert not host.file(path).exists
+    assert "httpbin" not in host.check_output("systemctl list-units --all --plain 'httpbin*' --no-legend")
+    assert host.file("/srv/httpbin/shared").user == "root"
+    assert host.file("/srv/httpbin/shared").mode == 0o700
+    after = demo.ask("/").json
+    assert (after["release"], after["slot"]) == (before["release"], before["slot"])
+
+
+def test_purge_takes_the_data_too(host, play, apps):
+    gone = {"state": "absent", "purge": True}
+    wanted = apps(demo={"env": {"DEMO_MOTTO": "another"}}, httpbin=gone)
+    removed = play(SITE, flask_apps=wanted)
+    assert removed.status == 0, removed.output
+    assert not host.file("/srv/httpbin").exists
+    again = play(SITE, flask_apps=wanted)
+    assert (again.status, again.changed) == (0, False), again.output

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Write docs/flask_apps.md, the reference of every option of an app: `python3 tests/env.py python tests/docs.py`
+
+All that it says about an option comes from the roles' argument specs and from the rules. tests/contract/test_docs.py
+fails when the file is not what this writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, Options, entry_options
+from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import NEEDED_WHEN_PRESENT
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "flask_apps.md"
+
+TYPES = {"str": "text", "int": "whole number", "bool": "true or false", "dict": "dictionary"}
+
+HEAD = """\
+<!-- Written by tests/docs.py from the roles' argument specs and rules: changes made here are lost. -->
+
+# The options of an app
+
+`flask_apps` is a list. Each entry is one app. Five values are needed: its name, the URL and the version of its source,
+what gunicorn serves, and a domain. All else has a default.
+
+```yaml
+flask_apps:
+  - name: shop
+    source: {git: "https://git.example.com/acme/shop.git", version: v1.4.2}
+    wsgi: "shop:create_app()"
+    domains: [shop.example.com]
+```
+
+The whole list is checked before any host changes, and all errors are shown at once. An unknown option is refused,
+and the message names the nearest known one. Beyond the rule of each option, this is checked between them:
+
+- A name and a domain belong to one app only.
+- `source` has exactly one of `git`, `path` and `pypi`. `version` goes with `git`, and `git` needs it.
+- A variable is in `env` or in `secrets`, not in both.
+- `SECRET_KEY` and `FLASK_SECRET_KEY` have at least 22 characters, eight of them different. `FLASK_DEBUG` is off, and
+  `FLASK_ENV` is `production` or not there.
+- No path of `shared_paths` is within another one.
+- `threads` above 1 goes with `worker_class: gthread`.
+"""
+
+
+def render() -> str:
+    options = entry_options(*ENTRIES)
+    sections = [section for name, option in options.items() for section in described(name, option)]
+    return "\n".join([HEAD, overview(options), "", *sections]).rstrip() + "\n"
+
+
+def overview(options: Options) -> str:
+    """Every option with a link to its section, and the roles whose entries know it."""
+    lines = ["| Option | Type | Default | Read by |", "|---|---|---|---|"]
+    for name, option in options.items():
+        roles = ", ".join(f"`{role}`" for role in ENTRIES if name in entry_options(role))
+        lines.append(f"| [`{name}`](#{name}) | {kind(option)} | {default(name, option)} | {roles} |")
+    return "\n".join(lines)
+
+
+def described(name: str, option: dict[str, Any], above: str = "") -> Iterator[str]:
+    """The section of an option, then those of the options within it."""
+    path = f"{above}{name}"
+    yield f"{'##' if not above else '###'} {path}\n\n{sentences(option)}\n\n{facts(path, option)}\n"
+    for below, inner in option.get("options", {}).items():
+        yield from described(below, inner, f"{path}.")
+
+
+def facts(path: str, option: dict[str, Any]) -> str:
+    """What can be said in a line each: type, default, choices, rule, example."""
+    lines = [f"- Type: {kind(option)}", f"- Default: {default(path, option)}"]
+    if "choices" in option:
+        lines.append(f"- One of: {', '.join(f'`{choice}`' for choice in option['choices'])}")
+    lines += [f"- {rule}" for rule in rules(path)]
+    if shown := example(path, option):
+        lines.append(f"- Example: `{shown}`")
+    return "\n".join(lines)
+
+
+def kind(option: dict[str, Any]) -> str:
+    if option["type"] == "list":
+        return f"list of {TYPES[option['elements']]}s"
+    return TYPES[option["type"]]
+
+
+def default(path: str, option: dict[str, Any]) -> str:
+    """The default as YAML. An option that has none is left out of what the app gets."""
+    if option.get("required"):
+        return "none; required"
+    if path in NEEDED_WHEN_PRESENT:
+        return "none; required unless the app is absent"
+    if "default" in option:
+        return f"`{option['default']}`" if option["type"] == "str" else f"`{json.dumps(option['default'])}`"
+    if "by default" in sentences(option).lower():
+        return "as described"
+    inner = option.get("options", {}).values()
+    if any("default" in below for below in inner) and not any(below.get("required") for below in inner):
+        return "that of each option in it"
+    return "none"
+
+
+def rules(path: str) -> list[str]:
+    """The rules of a value, of a list's elements, of a dictionary's names and values; as sentences."""
+    subjects = {"": "M", "[]": "Each m", "{key}": "Each name m", "{value}": "Each value m"}
+    return [
+        f"{subject}{RULES[path + suffix].says.removeprefix('m')}."
+        for suffix, subject in subjects.items()
+        if path + suffix in RULES
+    ]
+
+
+def example(path: str, option: dict[str, Any]) -> str:
+    """A good value in its place, as YAML on one line. A number within limits needs no example."""
+    if option["type"] == "int":
+        return ""
+    if path in RULES:
+        rule, value = RULES[path], yaml.safe_load(RULES[path].example)
+    elif f"{path}[]" in RULES:
+        rule, value = RULES[f"{path}[]"], [yaml.safe_load(RULES[f"{path}[]"].example)]
+    elif f"{path}{{key}}" in RULES:
+        rule, value = None, {RULES[f"{path}{{key}}"].example: yaml.safe_load(RULES[f"{path}{{value}}"].example)}
+    else:
+        return ""
+    if sum(other is rule for other in RULES.values()) > 1:
+        return ""  # what several options share is a good value of none of them in particular
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    # None puts innermost lists and dictionaries on the line of their name.
+    inline = None if isinstance(next(iter(value.values())), list | dict) else False
+    return yaml.safe_dump(value, default_flow_style=inline, width=1000).strip()
+
+
+def sentences(option: dict[str, Any]) -> str:
+    description = option["description"]
+    return plain(" ".join([description] if isinstance(description, str) else description))
+
+
+def plain(text: str) -> str:
+    """Ansible's markup as Markdown; an option of an entry without the name of the list.
+
+    >>> plain("With O(python_app_apps[].state=absent), see C(env) and V(true).")
+    'With `state: absent`, see `env` and `true`.'
+    """
+    text = re.sub(r"\bO\((?:\w+\[\]\.)?([^)=]+)=([^)]*)\)", r"`\1: \2`", text)
+    return re.sub(r"\b[COVM]\((?:\w+\[\]\.)?([^)]*)\)", r"`\1`", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render())

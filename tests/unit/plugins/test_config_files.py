@@ -1,0 +1,188 @@
+"""From what a task says of its files to what the module brings to its state."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS
+from ansible_collections.flask_ops.production.plugins.modules import config_files
+from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
+from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+
+SHOP = {"name": "shop", "user": "www"}
+OLD = {"name": "old", "user": "www", "state": "absent"}
+
+
+def render(source: str, variables: dict[str, Any]) -> str:
+    return f"{source} with {sorted(variables)}"
+
+
+def shown(*files: dict[str, Any]) -> list[dict[str, Any]]:
+    entries, secret = described(list(files), render)
+    assert secret == []
+    return entries
+
+
+# --- described ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "state"),
+    [
+        ({"src": "x.j2"}, "file"),
+        ({"content": ""}, "file"),
+        ({"copy_of": "/y"}, "file"),
+        ({"target": "/y"}, "link"),
+        ({}, "directory"),
+        ({"src": "x.j2", "state": "absent"}, "absent"),
+    ],
+)
+def test_the_state_follows_from_what_is_said(file: dict[str, str], state: str):
+    assert [entry["state"] for entry in shown({"dest": "/x", **file})] == [state]
+
+
+def test_a_template_becomes_content_and_an_absent_file_is_not_rendered():
+    one, other = shown({"dest": "/x", "src": "x.j2"}, {"dest": "/y", "src": "broken.j2", "state": "absent"})
+    assert one["content"] == "x.j2 with []"
+    assert "content" not in other
+
+
+def test_content_is_passed_on_as_it_is_also_with_braces():
+    (entry,) = shown({"dest": "/x", "content": "{name}", "each": [SHOP]})
+    assert entry["content"] == "{name}"
+
+
+def test_each_makes_one_entry_per_item_and_the_template_sees_it_under_its_name():
+    file = {"dest": "/etc/{name}", "src": "x.j2", "as": "app", "owner": "{user}", "mode": "0600", "each": [SHOP, OLD]}
+    shop, old = shown(file)
+    assert shop == {
+        "dest": "/etc/shop", "state": "file", "content": "x.j2 with ['app']", "owner": "www", "mode": "0600", "position": 0,
+    }  # fmt: skip
+    assert (old["dest"], old["state"]) == ("/etc/old", "absent")
+    assert "content" not in old
+
+
+def test_without_a_name_the_template_sees_the_item_as_item():
+    (entry,) = shown({"dest": "/{name}", "src": "x.j2", "each": [SHOP]})
+    assert entry["content"] == "x.j2 with ['item']"
+
+
+def test_no_item_is_no_entry():
+    assert shown({"dest": "/{name}", "each": []}) == []
+
+
+def test_secret_files_are_apart_and_their_order_among_all_is_kept():
+    entries, secret = described(
+        [
+            {"dest": "/a"},
+            {"dest": "/b/{name}", "content": "canary", "secret": True, "each": [SHOP, OLD]},
+            {"dest": "/c", "content": "x"},
+        ],
+        render,
+    )
+    assert [(entry["dest"], entry["position"]) for entry in entries] == [("/a", 0), ("/c", 3)]
+    assert [(entry["dest"], entry["position"]) for entry in secret] == [("/b/shop", 1), ("/b/old", 2)]
+    assert "canary" not in str(entries)
+
+
+@pytest.mark.parametrize(
+    ("file", "named"), [({"dest": "/x", "sourc": "y"}, "sourc"), ({"src": "y"}, "dest"), ({"dset": "/x"}, "dset")]
+)
+def test_an_unknown_or_missing_key_is_refused_by_name(file: dict[str, str], named: str):
+    with pytest.raises(AnsibleActionFail, match=f"'{named}'"):
+        shown(file)
+
+
+def test_the_module_knows_all_that_is_sent_to_it():
+    everything = {
+        "dest": "/x", "mode": "0644", "owner": "root", "group": "root", "copy_of": "/y", "target": "/z", "content": "", "each": [SHOP],
+    }  # fmt: skip
+    (entry,) = shown(everything)
+    assert entry.keys() == FILE_OPTIONS.keys()
+
+
+# --- the module -------------------------------------------------------------------------------------------------------
+
+
+class Systemd:
+    """What the module asks of the host, and what comes of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.remembered: set[str] = set()
+        self.reloads: list[str] = []
+        self.refused: dict[str, CommandError] = {}
+        monkeypatch.setattr(config_files, "remember", self.remembered.add)
+        monkeypatch.setattr(config_files, "remembered", self.remembered.__contains__)
+        monkeypatch.setattr(config_files, "forget", self.remembered.discard)
+        monkeypatch.setattr(config_files, "run", lambda argv: self.act(argv[0]))
+        monkeypatch.setattr(config_files, "reload_unit", self.reload)
+
+    def reload(self, unit: str) -> None:
+        self.act(unit)
+        self.reloads.append(unit)
+
+    def act(self, what: str) -> None:
+        if what in self.refused:
+            raise self.refused[what]
+
+
+@pytest.fixture
+def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    return Systemd(monkeypatch)
+
+
+def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[str, Any]:
+    file = {
+        "dest": str(path), "state": "file", "content": content, "copy_of": None, "target": None, "mode": None, "position": 0,
+        "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
+    }  # fmt: skip
+    lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
+    return {**lists, "validate": "nginx -t", "reload": "nginx.service"}
+
+
+def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Systemd):
+    result = bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    assert (result["changed"], result["reloaded"]) == (True, True)
+    assert result["changed_files"] == [str(tmp_path / "site")]
+    assert ((tmp_path / "site").read_text(), systemd.reloads) == ("new", ["nginx.service"])
+    assert systemd.remembered == set()
+    again = bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    assert (again["changed"], again["reloaded"], len(systemd.reloads)) == (False, False, 1)
+
+
+@pytest.mark.parametrize("refuser", ["nginx", "nginx.service"])
+def test_what_is_refused_is_taken_back(tmp_path: Path, systemd: Systemd, refuser: str):
+    (tmp_path / "site").write_text("old")
+    systemd.refused[refuser] = CommandError("unknown directive")
+    with pytest.raises(CommandError, match=r"refused, and every file is as it was before\. unknown directive"):
+        bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    assert (systemd.reloads, systemd.remembered) == ([], set())
+
+
+def test_a_reload_that_an_interrupted_run_owes_is_made_up_for(tmp_path: Path, systemd: Systemd):
+    params = nginx_files(tmp_path / "site")
+    bring_to_state(params, check_mode=False)
+    systemd.remembered.add("nginx.service")
+    assert bring_to_state(params, check_mode=True)["changed"]
+    result = bring_to_state(params, check_mode=False)
+    assert (result["changed"], result["reloaded"], result["changed_files"]) == (True, True, [])
+    assert not bring_to_state(params, check_mode=False)["changed"]
+
+
+def test_check_mode_changes_nothing(tmp_path: Path, systemd: Systemd):
+    assert bring_to_state(nginx_files(tmp_path / "site"), check_mode=True)["changed"]
+    assert (list(tmp_path.iterdir()), systemd.reloads, systemd.remembered) == ([], [], set())
+
+
+def test_a_secret_file_is_written_and_not_shown(tmp_path: Path, systemd: Systemd):
+    result = bring_to_state(nginx_files(tmp_path / "key", "canary", secret=True), check_mode=False)
+    assert (tmp_path / "key").read_text() == "canary"
+    assert "canary" not in str(result)

@@ -1,0 +1,339 @@
+"""Files as a transaction: brought to their state, and taken back to exactly what was there."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils import _files
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    Entry,
+    State,
+    Transaction,
+    link,
+    remove,
+    write,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+# Whoever runs the tests may give files to nobody else.
+ME = {"owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name}
+NOBODY_KNOWN = "no-such-user-0"
+
+
+def entry(path: Path | str, kind: str = "file", **rest: Any) -> Entry:
+    return Entry(str(path), kind, **{"mode": 0o755 if kind == "directory" else 0o644, **ME, **rest})
+
+
+def bring(*entries: Entry) -> list[str]:
+    """Bring entries to their state; return the paths that were not."""
+    transaction = Transaction(list(entries))
+    changed = [change.entry.dest for change in transaction.plan()]
+    transaction.apply()
+    transaction.commit()
+    return changed
+
+
+def tree(top: Path) -> dict[str, tuple[Any, ...]]:
+    """Everything below a directory that a user could see."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for path in [top, *sorted(top.rglob("*"))]:
+        info = path.lstat()
+        content: bytes | Path | None = path.read_bytes() if stat.S_ISREG(info.st_mode) else None
+        if path.is_symlink():
+            content = path.readlink()
+        found[str(path.relative_to(top))] = (stat.filemode(info.st_mode), info.st_uid, info.st_gid, content)
+    return found
+
+
+def put(path: Path, kind: str) -> None:
+    """Something of a kind, as an administrator could have left it."""
+    if kind == "file":
+        path.write_text("old")
+        path.chmod(0o640)
+    elif kind == "directory":
+        path.mkdir(mode=0o711)
+        (path / "inside").write_text("kept only if the directory is")
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    elif kind == "special":
+        os.mkfifo(path)
+
+
+WANTED: dict[str, dict[str, Any]] = {
+    "file": {"content": b"new", "mode": 0o600},
+    "directory": {"mode": 0o750},
+    "link": {"target": "elsewhere"},
+    "absent": {},
+}
+
+
+# --- every kind from every kind ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", ["absent", "file", "directory", "link", "special"])
+@pytest.mark.parametrize("wanted", WANTED)
+def test_every_kind_becomes_every_kind(tmp_path: Path, before: str, wanted: str):
+    path = tmp_path / "path"
+    put(path, before)
+    target = entry(path, wanted, **WANTED[wanted])
+    assert bring(target) == ([] if before == wanted == "absent" else [str(path)])
+    assert State.read(str(path)).satisfies(target)
+    assert bring(target) == [], "a second time is no change"
+    assert {item.name for item in tmp_path.iterdir()} <= {"path"}, "nothing is left aside"
+
+
+@pytest.mark.parametrize("before", ["absent", "file", "directory", "link", "special"])
+@pytest.mark.parametrize("wanted", WANTED)
+def test_every_kind_is_put_back(tmp_path: Path, before: str, wanted: str):
+    put(tmp_path / "path", before)
+    was = tree(tmp_path)
+    transaction = Transaction([entry(tmp_path / "path", wanted, **WANTED[wanted])])
+    transaction.plan()
+    transaction.apply()
+    assert tree(tmp_path) != was or before == wanted == "absent"
+    transaction.revert()
+    assert tree(tmp_path) == was
+
+
+def test_planning_changes_nothing(tmp_path: Path):
+    was = tree(tmp_path)
+    assert len(Transaction([entry(tmp_path / "a"), entry(tmp_path / "b", "directory")]).plan()) == 2
+    assert tree(tmp_path) == was
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755, 0o2750])
+def test_the_mode_is_exactly_the_wanted_one_whatever_the_umask(tmp_path: Path, mode: int):
+    umask = os.umask(0o077)
+    try:
+        bring(entry(tmp_path / "file", mode=mode), entry(tmp_path / "directory", "directory", mode=mode))
+    finally:
+        os.umask(umask)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "directory")] == [mode, mode]
+
+
+@pytest.mark.parametrize(
+    "difference", [{"content": b"other"}, {"mode": 0o600}, {"owner": "other"}, {"group": "other"}, {"kind": "link"}]
+)
+def test_each_difference_is_noticed(tmp_path: Path, difference: dict[str, Any]):
+    wanted = entry(tmp_path / "file", content=b"text")
+    bring(wanted)
+    assert not State.read(wanted.dest).satisfies(dataclasses.replace(wanted, **difference))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_owners_are_set_and_put_back_even_where_nobody_has_that_number(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    os.chown(path, 54321, 54322)
+    transaction = Transaction([entry(path, content=b"new")])
+    transaction.plan()
+    transaction.apply()
+    assert path.stat().st_uid == os.geteuid()
+    transaction.revert()
+    assert (path.stat().st_uid, path.stat().st_gid) == (54321, 54322)
+
+
+# --- several entries together --------------------------------------------------------------------------------------------
+
+
+def test_a_directory_comes_before_what_it_holds(tmp_path: Path):
+    bring(entry(tmp_path / "a", "directory"), entry(tmp_path / "a/b", "directory"), entry(tmp_path / "a/b/c"))
+    assert (tmp_path / "a/b/c").is_file()
+
+
+def test_a_tree_goes_with_all_that_is_in_it_also_when_its_parts_are_named(tmp_path: Path):
+    put(tmp_path / "a", "directory")
+    bring(entry(tmp_path / "a", "absent"), entry(tmp_path / "a/inside", "absent"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_seen_through_a_link_is_made_anew_where_a_directory_replaces_it(tmp_path: Path):
+    put(tmp_path / "elsewhere", "directory")
+    (tmp_path / "a").symlink_to("elsewhere")
+    inside = entry(tmp_path / "a/inside", content=(tmp_path / "a/inside").read_bytes())
+    (tmp_path / "a/inside").chmod(inside.mode)
+    wanted = [entry(tmp_path / "a", "directory"), inside]
+    bring(*wanted)
+    assert all(State.read(each.dest).satisfies(each) for each in wanted)
+
+
+def test_an_error_in_the_middle_takes_everything_back(tmp_path: Path):
+    put(tmp_path / "file", "file")
+    put(tmp_path / "directory", "directory")
+    was = tree(tmp_path)
+    transaction = Transaction(
+        [
+            entry(tmp_path / "file", content=b"new"),
+            entry(tmp_path / "directory", "absent"),
+            entry(tmp_path / "fresh", "directory"),
+            entry(tmp_path / "fresh/file"),
+            entry(tmp_path / "missing/file"),
+        ]
+    )
+    transaction.plan()
+    with pytest.raises(FileNotFoundError):
+        transaction.apply()
+    assert tree(tmp_path) == was
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("before", ["absent", "file", "directory", "link"])
+def test_an_owner_that_does_not_exist_changes_nothing(tmp_path: Path, kind: str, before: str):
+    put(tmp_path / "path", before)
+    was = tree(tmp_path)
+    transaction = Transaction([entry(tmp_path / "path", kind, owner=NOBODY_KNOWN)])
+    transaction.plan()
+    with pytest.raises(KeyError, match=NOBODY_KNOWN):
+        transaction.apply()
+    assert tree(tmp_path) == was
+
+
+def test_an_interrupted_run_takes_its_changes_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    was = tree(tmp_path)
+    transaction = Transaction([entry(tmp_path / "file"), entry(tmp_path / "link", "link", target="x")])
+    transaction.plan()
+
+    def interrupt(path: str, target: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_files, "link", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        transaction.apply()
+    assert tree(tmp_path) == was
+
+
+PATHS = [*"abc", "a/x", "a/y", "b/x", "a/x/deep"]
+KINDS = ["absent", "file", "directory", "link"]
+
+
+@given(
+    there=st.dictionaries(st.sampled_from(PATHS), st.sampled_from([*KINDS, "special"])),
+    wanted=st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(KINDS)), unique_by=lambda pair: pair[0]),
+    fails=st.booleans(),
+)
+def test_after_a_revert_the_tree_is_what_it_was(there: dict[str, str], wanted: list[tuple[str, str]], fails: bool):
+    with tempfile.TemporaryDirectory() as directory:
+        top = Path(directory)
+        for name in sorted(there):
+            if (top / name).parent.is_dir() and not os.path.lexists(top / name):
+                put(top / name, there[name])
+        was = tree(top)
+        entries = [entry(top / name, kind, **WANTED[kind]) for name, kind in sorted(wanted)]
+        transaction = Transaction([*entries, *([entry(top / "missing/file")] if fails else [])])
+        transaction.plan()
+        try:
+            transaction.apply()
+        except OSError:
+            pass  # it has reverted by itself
+        else:
+            assert all(State.read(each.dest).satisfies(each) for each in entries if Path(each.dest).parent.is_dir())
+            transaction.revert()
+        assert tree(top) == was
+
+
+# --- one file ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_sees_the_old_text_or_the_new_one(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with path.open() as reader:
+        bring(entry(path, content=b"new"))
+        assert reader.read() == "old", "the file was written over, not replaced"
+    assert path.read_text() == "new"
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path):
+    with pytest.raises(KeyError):
+        write(str(tmp_path / "file"), b"", 0o644, NOBODY_KNOWN, ME["group"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_is_replaced_at_once_and_what_an_interrupted_run_left_is_no_obstacle(tmp_path: Path):
+    (tmp_path / ".flask-ops-new.link").symlink_to("left behind")
+    for target in ("one", "two"):
+        link(str(tmp_path / "link"), target)
+        assert str((tmp_path / "link").readlink()) == target
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_removing_a_link_spares_what_it_points_to(tmp_path: Path):
+    put(tmp_path / "directory", "directory")
+    (tmp_path / "link").symlink_to("directory")
+    remove(str(tmp_path / "link"))
+    remove(str(tmp_path / "nothing there"))
+    assert [path.name for path in tmp_path.iterdir()] == ["directory"]
+
+
+# --- what is shown -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_diff_shows_text_mode_and_owner(tmp_path: Path):
+    (tmp_path / "file").write_text("old\n")
+    (tmp_path / "file").chmod(0o640)
+    (change,) = Transaction([entry(tmp_path / "file", content=b"new\n", mode=0o600)]).plan()
+    who = f"{ME['owner']}:{ME['group']}"
+    assert change.diff() == {
+        "before_header": f"{tmp_path}/file (file 0640 {who})",
+        "after_header": f"{tmp_path}/file (file 0600 {who})",
+        "before": "old\n",
+        "after": "new\n",
+    }
+
+
+@pytest.mark.parametrize("before", ["absent", "file"])
+@pytest.mark.parametrize("wanted", ["absent", "file"])
+def test_a_secret_is_never_shown(tmp_path: Path, before: str, wanted: str):
+    if before == "file":
+        (tmp_path / "file").write_text("canary-old")
+    secret = entry(tmp_path / "file", wanted, content=b"canary-new", secret=True)
+    assert "canary" not in str([change.diff() for change in Transaction([secret]).plan()])
+
+
+def test_a_link_and_an_absent_file_are_described(tmp_path: Path):
+    (change,) = Transaction([entry(tmp_path / "link", "link", target="/there")]).plan()
+    assert (change.diff()["before"], change.diff()["after"]) == ("absent\n", "link to /there\n")
+
+
+# --- from a module's parameters -----------------------------------------------------------------------------------------------
+
+
+def params(**values: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("content", "copy_of", "target", "mode"))
+    return {**empty, "dest": "/x", "state": "file", "owner": "root", "group": "root", **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"content": "ä"}, {"content": "ä".encode(), "mode": 0o644}),
+        ({"mode": "0600"}, {"mode": 0o600}),
+        ({"state": "directory"}, {"kind": "directory", "mode": 0o755}),
+        ({"state": "link", "target": "/y"}, {"kind": "link", "target": "/y"}),
+        ({"copy_of": "/does/not/exist", "state": "absent"}, {"kind": "absent", "content": b""}),
+    ],
+)
+def test_an_entry_from_parameters(values: dict[str, Any], expected: dict[str, Any]):
+    made = Entry.from_params(params(**values))
+    assert {key: getattr(made, key) for key in expected} == expected
+
+
+def test_a_copy_of_a_file_that_is_missing_is_refused_unless_in_check_mode():
+    with pytest.raises(FileNotFoundError, match="/does/not/exist"):
+        Entry.from_params(params(copy_of="/does/not/exist"))
+    assert Entry.from_params(params(copy_of="/does/not/exist"), must_exist=False).content == b""
+
+
+def test_a_copy_has_the_content_of_the_other_file(tmp_path: Path):
+    (tmp_path / "origin").write_bytes(b"secret")
+    made = Entry.from_params(params(copy_of=str(tmp_path / "origin")), secret=True)
+    assert (made.content, made.secret) == (b"secret", True)

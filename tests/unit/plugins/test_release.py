@@ -1,0 +1,362 @@
+"""Which release some inputs give, and which releases may go. What builds one runs on test hosts."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import os
+import pwd
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils import _release
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._release import (
+    App,
+    ArchiveSource,
+    GitSource,
+    PyPISource,
+    Release,
+    ReleaseError,
+    distribution,
+    hand_over,
+    links_in,
+    obsolete,
+    resolve,
+    retire,
+    source_of,
+)
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+GROUP = grp.getgrgid(os.getegid()).gr_name
+CHECKSUM = "3f2c9a1b7d20" + "0" * 52
+
+
+def app(root: Path, **changes: Any) -> App:
+    described: dict[str, Any] = {
+        "name": "shop",
+        "user": pwd.getpwuid(os.geteuid()).pw_name,
+        "root": str(root),
+        "source": {"path": "/home/me/shop", "archive_sha256": CHECKSUM},
+        "python": sys.executable,
+        "wsgi": "shop:app",
+    }
+    return App(**(described | changes))
+
+
+# --- the id -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_inputs_give_the_same_release(tmp_path: Path):
+    release = resolve(app(tmp_path))
+    assert release == resolve(app(tmp_path))
+    assert release.id.startswith("3f2c9a1b7d20-")
+    assert release.python_version == sys.implementation.cache_tag
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": {"path": "/home/me/shop", "archive_sha256": "3f2c9a1b7d20" + "1" * 52}},
+        {"requirements": "requirements/production.txt"},
+        {"extra_requirements": ("gunicorn==27.0.1",)},
+        {"shared_paths": ("uploads",)},
+        {"static_path": "static"},
+    ],
+)
+def test_each_input_gives_another_release(tmp_path: Path, change: dict[str, Any]):
+    before, after = resolve(app(tmp_path)).id, resolve(app(tmp_path, **change)).id
+    assert before != after
+    assert before.split("-")[0] == after.split("-")[0]
+
+
+def test_another_python_gives_another_release(tmp_path: Path):
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho cpython-399\n")
+    other.chmod(0o755)
+    before, after = resolve(app(tmp_path)), resolve(app(tmp_path, python=str(other)))
+    assert (after.id != before.id, after.python_version) == (True, "cpython-399")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"migrate": "flask db upgrade"}, {"keep": 9}, {"wsgi": "shop:other"}, {"source": {"path": "/x", "archive_sha256": CHECKSUM}}],
+)  # fmt: skip
+def test_what_is_not_in_a_release_gives_no_other(tmp_path: Path, change: dict[str, Any]):
+    assert resolve(app(tmp_path, **change)).id == resolve(app(tmp_path)).id
+
+
+@pytest.mark.parametrize("requirement", ["httpbin==0.10.2", "Flask-App[extra,x]==1!2.0+local"])
+def test_the_id_of_a_published_package_is_a_file_name(tmp_path: Path, requirement: str):
+    release = resolve(app(tmp_path, source={"pypi": requirement}))
+    assert release.revision == requirement
+    assert set(release.id) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
+    assert release.id.startswith(requirement[:5])
+
+
+def test_a_python_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(CommandError, match=r"/no/such/python is not installed on this host"):
+        resolve(app(tmp_path, python="/no/such/python"))
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"), [({"git": "x", "version": "y"}, GitSource), ({"pypi": "a==1"}, PyPISource), ({"path": "/x"}, ArchiveSource)]
+)  # fmt: skip
+def test_the_kind_of_a_source(tmp_path: Path, source: dict[str, str], kind: type):
+    assert type(source_of(app(tmp_path, source=source))) is kind
+
+
+def test_a_damaged_archive_is_refused_before_it_is_unpacked(tmp_path: Path):
+    (tmp_path / "archive").write_bytes(b"cut off")
+    damaged = app(tmp_path, archive=str(tmp_path / "archive"))
+    with pytest.raises(ReleaseError, match="the archive of /home/me/shop arrived damaged"):
+        ArchiveSource(damaged).unpack(CHECKSUM, str(tmp_path))
+
+
+# --- the commit ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def as_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only root changes to another user; what is tested here does not depend on who runs it."""
+    monkeypatch.setattr(_release, "run", lambda argv, *, user=None, **rest: run(argv, **rest))
+
+
+run = _release.run
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two commits: tags on the first, the branches on the second, and a name that is both."""
+    top = tmp_path_factory.mktemp("repository")
+    for arguments in (
+        "init --quiet --initial-branch=main",
+        "commit --quiet --allow-empty --message=first",
+        "tag v1.0",
+        "tag --annotate --message=annotated v1.1",
+        "tag both",
+        "commit --quiet --allow-empty --message=second",
+        "branch feature/x",
+        "branch both",
+    ):
+        git(top, *arguments.split())
+    return top
+
+
+def git(top: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=top, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def revision(tmp_path: Path, repository: Path | str, version: str) -> str:
+    return GitSource(app(tmp_path, source={"git": str(repository), "version": version})).revision()
+
+
+@pytest.mark.parametrize(
+    ("version", "commit"),
+    [
+        pytest.param("main", "main", id="branch"),
+        pytest.param("feature/x", "main", id="branch with a slash"),
+        pytest.param("v1.0", "main~1", id="tag"),
+        pytest.param("v1.1", "main~1", id="annotated tag, which is an object of its own"),
+        pytest.param("both", "main~1", id="a tag goes before a branch"),
+    ],
+)
+def test_a_version_means_a_commit(tmp_path: Path, repository: Path, version: str, commit: str):
+    assert revision(tmp_path, f"file://{repository}", version) == git(repository, "rev-parse", commit)
+
+
+def test_a_full_commit_id_needs_no_look_at_the_remote(tmp_path: Path):
+    assert revision(tmp_path, "file:///no/such/repository", "a" * 40) == "a" * 40
+
+
+@pytest.mark.parametrize("version", ["v9", "mai", "x", "heads/main", "refs/heads/main", "v1.*"])
+def test_a_version_that_is_not_there_is_named(tmp_path: Path, repository: Path, version: str):
+    with pytest.raises(ReleaseError) as error:
+        revision(tmp_path, repository, version)
+    assert str(error.value) == f"source.version: {repository} has no branch or tag '{version}'"
+
+
+def test_a_repository_that_is_not_there_is_an_error_in_the_words_of_git(tmp_path: Path):
+    with pytest.raises(CommandError, match=r"'git ls-remote .*' ended with status 128:\n.*/no/such/repository"):
+        revision(tmp_path, "file:///no/such/repository", "main")
+
+
+def test_the_code_of_a_commit_is_unpacked_also_of_one_that_came_later(tmp_path: Path):
+    remote = tmp_path / "remote"
+    for directory in (remote, tmp_path / ".build"):
+        directory.mkdir()
+    git(remote, "init", "--quiet", "--initial-branch=main")
+    source = GitSource(app(tmp_path, source={"git": f"file://{remote}", "version": "main"}))
+    for text in ("first", "second"):
+        (remote / "file").write_text(text)
+        git(remote, "add", "file")
+        git(remote, "commit", "--quiet", f"--message={text}")
+        (tmp_path / text).mkdir()
+        source.unpack(source.revision(), str(tmp_path / text))
+        assert [(path.name, path.read_text()) for path in (tmp_path / text).iterdir()] == [("file", text)]
+    assert [path.name for path in (tmp_path / ".build").iterdir()] == ["repository"]
+
+
+# --- what may go -----------------------------------------------------------------------------------------------------------
+
+
+def releases(root: Path, *names: str, keep: int = 3) -> Release:
+    """Complete releases, the oldest first; the last one is the new one. A name with a dash in front is half-built."""
+    for age, name in enumerate(reversed(names)):
+        path = root / "releases" / name.removeprefix("-")
+        path.mkdir(parents=True)
+        if not name.startswith("-"):
+            (path / ".complete").touch()
+            os.utime(path / ".complete", (1_000_000 - age, 1_000_000 - age))
+    return Release(app(root, keep=keep), names[-1], "", "")
+
+
+def obsolete_names(release: Release) -> set[str]:
+    return {Path(path).name for path in obsolete(release)}
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"), [(0, {"a", "b", "c"}), (1, {"a", "b"}), (2, {"a"}), (3, set()), (100, set())]
+)
+def test_the_newest_are_kept(tmp_path: Path, keep: int, expected: set[str]):
+    assert obsolete_names(releases(tmp_path, "a", "b", "c", "new", keep=keep)) == expected
+
+
+def test_current_previous_and_new_are_kept_however_old_and_besides_the_others(tmp_path: Path):
+    release = releases(tmp_path, "new", "previous", "current", "a", "b", "c", keep=1)
+    new = dataclasses.replace(release, id="new")
+    for name in ("current", "previous"):
+        (tmp_path / name).symlink_to(f"releases/{name}")
+    assert obsolete_names(new) == {"a", "b"}
+    assert obsolete_names(dataclasses.replace(new, app=app(tmp_path, keep=0))) == {"a", "b", "c"}
+
+
+def test_half_built_releases_go_but_for_the_new_one(tmp_path: Path):
+    release = releases(tmp_path, "-half", "a", "new", keep=5)
+    (tmp_path / "releases" / "new" / ".complete").unlink()
+    assert obsolete_names(release) == {"half"}
+
+
+def test_a_release_is_complete_when_it_says_so_and_its_python_is_there(tmp_path: Path):
+    release = releases(tmp_path, "a")
+    python = tmp_path / "releases" / "a" / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    assert not release.complete
+    python.symlink_to(sys.executable)
+    assert release.complete
+    (tmp_path / "releases" / "a" / ".complete").unlink()
+    assert not release.complete
+    (tmp_path / "releases" / "a" / ".complete").touch()
+    python.unlink()
+    python.symlink_to("/usr/bin/python-that-an-upgrade-took-away")
+    assert not release.complete
+
+
+@pytest.mark.parametrize(
+    ("requirement", "name"),
+    [
+        ("gunicorn==27.0.1", "gunicorn"),
+        ("gunicorn[gevent]==27.0.1 --hash=sha256:00", "gunicorn"),
+        ("  flask-login>=1", "flask-login"),
+        ("zope.interface ; python_version > '3'", "zope.interface"),
+        ("a_b@https://example.com/a.whl", "a_b"),
+        ("gunicorn", "gunicorn"),
+    ],
+)
+def test_the_distribution_of_a_requirement(requirement: str, name: str):
+    assert distribution(requirement) == name
+
+
+# --- handing over -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A tree as a build leaves it, with links that lead out of it."""
+    top = tmp_path / "built"
+    (top / "package").mkdir(parents=True)
+    (top / "package" / "module.py").write_text("x = 1")
+    (top / "package" / "module.py").chmod(0o666)
+    (top / "tool").write_text("#!/bin/sh")
+    (top / "tool").chmod(0o4777)
+    (tmp_path / "outside").mkdir(mode=0o711)
+    (tmp_path / "outside" / "file").write_text("not ours")
+    (tmp_path / "outside" / "file").chmod(0o604)
+    (top / "link").symlink_to("../outside/file")
+    (top / "directory-link").symlink_to("../outside")
+    return top
+
+
+@ROOT_ONLY
+def test_a_built_tree_becomes_roots_and_is_not_writable_by_the_group(built: Path):
+    gid = grp.getgrnam("daemon").gr_gid
+    for path in [built, *built.rglob("*")]:
+        os.chown(path, 1234, 5678, follow_symlinks=False)
+    hand_over(str(built), "daemon")
+    found = {path: path.lstat() for path in [built, *built.rglob("*")]}
+    assert {(info.st_uid, info.st_gid) for info in found.values()} == {(0, gid)}
+    modes = {path.name: stat.S_IMODE(info.st_mode) for path, info in found.items() if not path.is_symlink()}
+    assert modes == {"built": 0o750, "package": 0o750, "module.py": 0o640, "tool": 0o4777 & 0o750}
+
+
+@ROOT_ONLY
+def test_what_links_lead_to_is_not_handed_over(built: Path):
+    outside = built.parent / "outside"
+    before = [(path.stat().st_mode, path.stat().st_gid) for path in (outside, outside / "file")]
+    hand_over(str(built), "daemon")
+    assert [(path.stat().st_mode, path.stat().st_gid) for path in (outside, outside / "file")] == before
+
+
+@ROOT_ONLY
+def test_a_link_in_the_place_of_the_tree_is_refused(built: Path):
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+        hand_over(str(built / "directory-link"), GROUP)
+
+
+def test_links_are_left_out_of_static_files(built: Path):
+    assert sorted(links_in(str(built), [path.name for path in built.iterdir()])) == ["directory-link", "link"]
+
+
+# --- an app that is not wanted any more ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    root = tmp_path / "shop"
+    releases(root, "a")
+    (root / ".build").mkdir()
+    (root / "shared").mkdir()
+    (root / "shared" / "data").touch()
+    (root / "current").symlink_to("releases/a")
+    return root
+
+
+def test_the_releases_go_and_with_purge_the_data_and_the_second_time_is_no_change(home: Path):
+    assert retire(app(home), purge=True, check_mode=True)
+    assert sorted(path.name for path in home.iterdir()) == [".build", "current", "releases", "shared"]
+    assert retire(app(home), purge=True)
+    assert not home.exists()
+    assert not retire(app(home), purge=True)
+
+
+@ROOT_ONLY
+def test_the_data_is_kept_for_root_alone(home: Path):
+    os.chown(home / "shared", 1234, 1234)
+    assert retire(app(home), purge=False)
+    assert [path.name for path in home.iterdir()] == ["shared"]
+    info = (home / "shared").stat()
+    assert (info.st_uid, stat.S_IMODE(info.st_mode)) == (0, 0o700)
+    assert not retire(app(home), purge=False)
+
+
+@ROOT_ONLY
+def test_what_an_administrator_put_there_is_kept(home: Path):
+    (home / "notes.txt").touch()
+    assert retire(app(home), purge=True)
+    assert [path.name for path in home.iterdir()] == ["notes.txt"]

@@ -1,0 +1,800 @@
+"""The switch against a host in memory: what is in traffic at every moment, and what the next run makes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State
+from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
+    SLOTS,
+    App,
+    Health,
+    Host,
+    Result,
+    Switch,
+    SwitchError,
+    other,
+    retire_app,
+)
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+LINK = "/run/shop/current.sock"
+BOOT = "/etc/tmpfiles.d/shop.conf"
+UNITS = "/etc/systemd/system"
+
+
+class InterruptedRun(BaseException):
+    """The run ends here, as by a kill: nothing after it happens, and nothing is taken back."""
+
+
+class FakeHost(Host):
+    """systemd, files and sockets in memory. Whatever changes something goes through :meth:`change`."""
+
+    def __init__(self) -> None:
+        self.active: set[str] = set()
+        self.enabled_units: set[str] = set()
+        self.files: dict[str, State] = {}
+        self.links: dict[str, str] = {}
+        self.loaded: dict[str, State] = {}  # the units' files as systemd read them last
+        self.log: list[str] = []
+        self.seconds = 0.0
+        self.changes_left: float = float("inf")
+        self.watch: Callable[[], None] = lambda: None
+        # What goes wrong, by release; a release that is not mentioned answers 200.
+        self.answers: dict[str, int | Exception] = {}
+        self.ready_after: dict[str, float] = {}
+        self.started: dict[str, float] = {}
+        self.runs: dict[str, str] = {}  # by slot: the release that it was started with
+        self.restarts_per_second = 0.0
+        self.broken: dict[str, Exception] = {}  # by the first word of a change
+        self.nginx: int | Exception | None = 200
+        self.queue: list[int] = []
+
+    def change(self, words: str) -> None:
+        """Take note of the next change, unless the run is interrupted, or this kind of change goes wrong."""
+        if self.changes_left <= 0:
+            raise InterruptedRun
+        self.changes_left -= 1
+        self.log.append(words)
+        for part, error in self.broken.items():
+            if part in words:
+                raise error
+
+    # --- asking ----------------------------------------------------------------------------------------------------
+
+    def state(self, unit: str) -> str:
+        return "active" if unit in self.active else "inactive"
+
+    def restarts(self, unit: str) -> int:
+        return int(self.restarts_per_second * self.seconds)
+
+    def enabled(self, unit: str) -> bool:
+        return unit in self.enabled_units
+
+    def journal(self, unit: str) -> str:
+        return f"last words of {unit}"
+
+    def link_target(self, path: str) -> str | None:
+        return self.links.get(path)
+
+    def read(self, path: str) -> State:
+        if path in self.links:
+            return State("link", target=self.links[path])
+        return self.files.get(path, State("absent"))
+
+    def ask_socket(self, path: str, request: str, host: str, timeout: float) -> int:
+        slot = Path(path).name.removesuffix(".sock")
+        if not self.serves(slot):
+            raise ConnectionRefusedError("Connection refused")
+        release = self.runs[slot]
+        answer = self.answers.get(release, 200)
+        if self.seconds - self.started[slot] < self.ready_after.get(release, 0):
+            raise TimeoutError("timed out")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def ask_nginx(self, port: int, request: str, host: str, timeout: float) -> int | None:
+        self.log.append("ask nginx")
+        if isinstance(self.nginx, Exception):
+            raise self.nginx
+        return self.nginx
+
+    def waiting(self, path: str) -> int:
+        self.log.append(f"drain {path}")
+        return self.queue.pop() if self.queue else 0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    # --- changing: one thing at a time, as the kernel and systemd do --------------------------------------------------
+
+    def _each(self, verb: str, units: tuple[str, ...], act: Callable[[str], Any]) -> None:
+        for unit in units:
+            self.change(f"{verb} {unit}")
+            act(unit)
+            self.watch()
+
+    def enable(self, *units: str) -> None:
+        self._each("enable", units, self.enabled_units.add)
+
+    def disable(self, *units: str) -> None:
+        self._each("disable", units, self.enabled_units.discard)
+
+    def start(self, *units: str) -> None:
+        self._each("start", units, self._start)
+
+    def _start(self, unit: str) -> None:
+        path = f"{UNITS}/{unit}"
+        assert self.loaded[path] == self.files[path], f"{unit} was started before systemd read its file"
+        if unit not in self.active:
+            self.active.add(unit)
+            self._ran(slot_of(unit))
+
+    def _ran(self, slot: str) -> None:
+        self.started[slot] = self.seconds
+        self.runs[slot] = self.loaded[f"{UNITS}/shop-{slot}.service"].content.decode().split()[-1]
+
+    def start_by_hand(self, slot: str) -> None:
+        self.active |= {f"shop-{slot}.socket", f"shop-{slot}.service"}
+        self._ran(slot)
+
+    def stop(self, *units: str, timeout: float) -> None:
+        self._each("stop", units, self.active.discard)
+
+    def reload_units(self) -> None:
+        self.change("daemon-reload")
+        self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
+
+    def link(self, path: str, target: str) -> None:
+        self.change(f"link {path} -> {target}")
+        self.links[path] = target
+        self.watch()
+
+    def remove(self, path: str) -> None:
+        self.change(f"remove {path}")
+        for found in [known for known in (*self.files, *self.links) if f"{known}/".startswith(f"{path}/")]:
+            self.files.pop(found, None)
+            self.links.pop(found, None)
+
+    def write(self, entries: list[Entry]) -> bool:
+        changed = False
+        for entry in entries:
+            if not self.read(entry.dest).satisfies(entry):
+                self.change(f"write {entry.dest}")
+                self.files[entry.dest] = State(
+                    entry.kind, entry.content, entry.target, entry.mode, entry.owner, entry.group
+                )
+                self.watch()
+                changed = True
+        return changed
+
+    # --- what the tests ask ------------------------------------------------------------------------------------------
+
+    def serves(self, slot: str) -> bool:
+        return {f"shop-{slot}.socket", f"shop-{slot}.service"} <= self.active
+
+    def in_traffic(self) -> str | None:
+        target = self.links.get(LINK)
+        return target.removesuffix(".sock") if target else None
+
+    def serving(self) -> str | None:
+        """The release that answers, if any."""
+        slot = self.in_traffic()
+        return self.runs[slot] if slot and self.serves(slot) else None
+
+    def reboot(self) -> None:
+        """Every unit that is enabled runs, and /run holds what tmpfiles.d says."""
+        self.links.pop(LINK, None)
+        self.files.pop("/run/shop", None)
+        self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
+        self.active = set(self.enabled_units)
+        self.started, self.runs = {}, {}
+        for unit in self.active:
+            self._ran(slot_of(unit))
+        if BOOT in self.files:
+            self.files["/run/shop"] = DIRECTORY
+            self.links[LINK] = self.files[BOOT].content.decode().split()[-1]
+
+
+def slot_of(unit: str) -> str:
+    return unit.removesuffix(".socket").removesuffix(".service").removeprefix("shop-")
+
+
+DIRECTORY = State("directory", mode=0o750, owner="root", group="www-data")
+
+
+def shop(release: str = "r1", **overrides: Any) -> App:
+    """An app with the files that the role gives it, as far as the switch cares."""
+
+    def files(slot: str) -> list[Entry]:
+        return [
+            Entry("/run/shop", "directory", mode=0o750, group="www-data"),
+            Entry(f"/etc/shop/{slot}/environment", content=f"TOKEN={release}".encode(), mode=0o600, secret=True),
+            Entry(f"{UNITS}/shop-{slot}.socket", content=f"the {slot} slot".encode()),
+            Entry(f"{UNITS}/shop-{slot}.service", content=f"the {slot} slot serves {release}".encode()),
+        ]
+
+    described: dict[str, Any] = {
+        "name": "shop",
+        "host": "shop.example.com",
+        "health": Health("/healthz", 200, interval=1, deadline=30),
+        "release": f"/srv/shop/releases/{release}",
+        "release_link": "/srv/shop/current",
+        "files": {slot: files(slot) for slot in SLOTS},
+        "boot": {slot: Entry(BOOT, content=f"L+ {LINK} - - - - {slot}.sock".encode()) for slot in SLOTS},
+        "stop_timeout": 35,
+        "probe_port": 443,
+    }
+    return App(**(described | overrides))
+
+
+def deploy(host: FakeHost, release: str = "r1", check_mode: bool = False, **overrides: Any) -> Result:
+    host.log.clear()
+    return Switch(shop(release, **overrides), host).run(check_mode)
+
+
+def position(log: list[str], words: str) -> int:
+    """Where a change happened; words that match none, or several, are a mistake in the test."""
+    found = [number for number, line in enumerate(log) if words in line]
+    assert len(found) == 1, f"{words!r} is {len(found)} times in {log}"
+    return found[0]
+
+
+def assert_one_slot(host: FakeHost, slot: str) -> None:
+    units = {f"shop-{slot}.socket", f"shop-{slot}.service"}
+    assert (host.in_traffic(), host.active, host.enabled_units) == (slot, units, units)
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    return FakeHost()
+
+
+@pytest.fixture
+def serving(host: FakeHost) -> FakeHost:
+    """A host on which r1 is in traffic, in the blue slot."""
+    deploy(host, "r1")
+    assert_one_slot(host, "blue")
+    return host
+
+
+# --- what a run does ---------------------------------------------------------------------------------------------------
+
+
+def test_the_first_deployment_goes_to_blue(host: FakeHost):
+    result = deploy(host, "r1")
+    assert_one_slot(host, "blue")
+    assert host.serving() == "r1"
+    assert (result.changed, result.slot) == (True, "blue")
+    assert result.summary.startswith("shop: traffic went from nowhere to blue, which serves r1")
+
+
+def test_the_first_deployment_does_not_ask_nginx_which_may_come_later(host: FakeHost):
+    host.nginx = ConnectionResetError()
+    deploy(host, "r1")
+    assert "ask nginx" not in host.log
+
+
+def test_without_a_change_nothing_is_done(serving: FakeHost):
+    result = deploy(serving, "r1")
+    assert (result.changed, result.steps, result.diff, serving.log) == (False, [], [], [])
+    assert result.summary == "shop: blue serves r1"
+
+
+def test_each_change_goes_to_the_idle_slot(serving: FakeHost):
+    for release, slot in [("r2", "green"), ("r3", "blue"), ("r2", "green")]:
+        result = deploy(serving, release)
+        assert_one_slot(serving, slot)
+        assert (serving.serving(), result.slot) == (release, slot)
+        assert not deploy(serving, release).changed
+
+
+def test_a_changed_file_of_the_slot_in_traffic_is_a_change(serving: FakeHost):
+    path = f"{UNITS}/shop-blue.service"
+    serving.files[path] = State("file", b"edited by hand", "", 0o644, "root", "root")
+    assert deploy(serving, "r1").slot == "green"
+    assert_one_slot(serving, "green")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("write /etc/systemd/system/shop-green.service", "daemon-reload"),
+        ("daemon-reload", "start shop-green.socket"),
+        ("enable shop-green.socket", f"link {LINK}"),
+        ("enable shop-green.service", f"link {LINK}"),
+        ("start shop-green.service", f"write {BOOT}"),
+        (f"write {BOOT}", f"link {LINK}"),
+        (f"link {LINK}", "ask nginx"),
+        (f"link {LINK}", "link /srv/shop/current"),
+        ("link /srv/shop/current", "ask nginx"),
+        (f"link {LINK}", "drain /run/shop/blue.sock"),
+        ("ask nginx", "disable shop-blue.service"),
+        ("drain /run/shop/blue.sock", "stop shop-blue.service"),
+        ("disable shop-blue.service", "stop shop-blue.service"),
+        ("stop shop-blue.service", "stop shop-blue.socket"),
+    ],
+)
+def test_the_order_of_the_steps(serving: FakeHost, first: str, then: str):
+    deploy(serving, "r2")
+    assert position(serving.log, first) < position(serving.log, then)
+
+
+def test_the_old_slot_is_stopped_only_when_nobody_waits_at_its_socket(serving: FakeHost):
+    serving.queue = [0, 1, 3]
+    deploy(serving, "r2")
+    drained = [number for number, words in enumerate(serving.log) if words.startswith("drain")]
+    assert len(drained) == 3
+    assert drained[-1] < position(serving.log, "stop shop-blue.service")
+
+
+def test_connections_that_nobody_accepts_do_not_hold_the_switch_for_ever(serving: FakeHost):
+    serving.queue = [1] * 10_000
+    result = deploy(serving, "r2", stop_timeout=10)
+    assert_one_slot(serving, "green")
+    assert serving.seconds == pytest.approx(10, abs=1)
+    assert "blue still had connections waiting after 10 s" in result.steps
+
+
+def test_the_release_in_traffic_and_the_one_before_have_links(serving: FakeHost):
+    assert serving.links["/srv/shop/current"] == "releases/r1"
+    assert "/srv/shop/previous" not in serving.links
+    deploy(serving, "r2")
+    assert serving.links["/srv/shop/current"] == "releases/r2"
+    assert serving.links["/srv/shop/previous"] == "releases/r1"
+
+
+def test_a_change_of_settings_keeps_the_previous_release(serving: FakeHost):
+    deploy(serving, "r2")
+    files = {slot: [*shop("r2").files[slot], Entry(f"/etc/shop/{slot}/new")] for slot in SLOTS}
+    assert deploy(serving, "r2", files=files).slot == "blue"
+    assert serving.links["/srv/shop/previous"] == "releases/r1"
+
+
+def test_no_release_link_is_kept_when_none_is_wanted(host: FakeHost):
+    deploy(host, "r1", release_link="")
+    assert list(host.links) == [LINK]
+    assert not deploy(host, "r1", release_link="").changed
+
+
+# --- what can go wrong before the flip -----------------------------------------------------------------------------------
+
+
+def unhealthy(host: FakeHost) -> None:
+    host.answers["r2"] = 500
+
+
+def refusing(host: FakeHost) -> None:
+    host.answers["r2"] = ConnectionResetError("Connection reset by peer")
+
+
+def restarting(host: FakeHost) -> None:
+    host.answers["r2"] = ConnectionRefusedError()
+    host.restarts_per_second = 1
+
+
+def not_starting(host: FakeHost) -> None:
+    host.broken["start shop-green.service"] = CommandError("'systemctl start' ended with status 1")
+
+
+def not_enabling(host: FakeHost) -> None:
+    host.broken["enable shop-green.service"] = CommandError("'systemctl enable' ended with status 1")
+
+
+def full_disk(host: FakeHost) -> None:
+    host.broken["write /etc/systemd/system/shop-green"] = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("fault", [unhealthy, refusing, restarting, not_starting, not_enabling, full_disk])
+def test_whatever_fails_before_the_flip_the_old_slot_still_serves(serving: FakeHost, fault: Callable[[FakeHost], None]):
+    fault(serving)
+    with pytest.raises(SwitchError) as error:
+        deploy(serving, "r2")
+    assert_one_slot(serving, "blue")
+    assert serving.serving() == "r1"
+    assert not [words for words in serving.log if "blue" in words or LINK in words]
+    assert serving.links["/srv/shop/current"] == "releases/r1"
+    assert str(error.value).endswith("\nblue still serves, as before.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "seconds"),
+    [
+        (unhealthy, "shop: GET /healthz on green's own socket gave 500 instead of 200 for 30 s.", 30),
+        (refusing, "green's own socket gave 'Connection reset by peer' instead of 200 for 30 s.", 30),
+        (restarting, "shop: shop-green.service ends again and again.", 3),
+        (not_starting, "shop: shop-green.service did not start: 'systemctl start' ended with status 1.", 0),
+    ],
+)
+def test_the_message_says_why_in_the_words_of_the_journal(serving: FakeHost, fault, reason: str, seconds: float):
+    fault(serving)
+    with pytest.raises(SwitchError) as error:
+        deploy(serving, "r2")
+    assert f"{reason} The last lines of shop-green.service:\nlast words of shop-green.service\n" in str(error.value)
+    assert serving.seconds == seconds
+
+
+def test_a_failed_first_deployment_says_that_nothing_serves(host: FakeHost):
+    host.answers["r1"] = 500
+    with pytest.raises(SwitchError, match=r"Nothing was serving before, and nothing is now\.$"):
+        deploy(host, "r1")
+    assert (host.in_traffic(), host.active, host.enabled_units) == (None, set(), set())
+
+
+def test_after_a_failure_the_next_good_release_goes_out(serving: FakeHost):
+    serving.answers["r2"] = 500
+    with pytest.raises(SwitchError):
+        deploy(serving, "r2")
+    assert not deploy(serving, "r1").changed
+    deploy(serving, "r3")
+    assert_one_slot(serving, "green")
+    assert serving.serving() == "r3"
+
+
+def test_a_slow_start_within_the_deadline_is_fine(serving: FakeHost):
+    serving.ready_after["r2"] = 29
+    deploy(serving, "r2")
+    assert serving.serving() == "r2"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "healthy"),
+    [(200, 200, True), (200, 302, False), (204, 204, True), (None, 302, True), (None, 404, True), (None, 500, False)],
+)
+def test_what_counts_as_healthy(status: int | None, answer: int, healthy: bool):
+    assert Health("/", status).accepts(answer) is healthy
+
+
+# --- what can go wrong after it --------------------------------------------------------------------------------------------
+
+
+def nginx_fails(host: FakeHost) -> None:
+    host.nginx = 502
+
+
+def nginx_is_silent(host: FakeHost) -> None:
+    host.nginx = TimeoutError("timed out")
+
+
+def full_disk_at_the_flip(host: FakeHost) -> None:
+    host.broken[f"write {BOOT}"] = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (nginx_fails, "shop: GET /healthz through nginx gave 502 after the flip"),
+        (nginx_is_silent, "shop: nginx on port 443 did not answer after the flip: timed out"),
+        (full_disk_at_the_flip, "No space left on device"),
+    ],
+)
+def test_a_failure_after_the_flip_flips_back(serving: FakeHost, fault, reason: str):
+    fault(serving)
+    with pytest.raises(SwitchError, match=re.escape(reason)) as error:
+        deploy(serving, "r2")
+    assert_one_slot(serving, "blue")
+    assert serving.serving() == "r1"
+    assert serving.links["/srv/shop/current"] == "releases/r1"
+    assert str(error.value).endswith("\nblue still serves, as before.")
+    serving.reboot()
+    assert serving.serving() == "r1"
+
+
+def test_requests_that_reached_the_new_slot_are_served_before_it_is_stopped_again(serving: FakeHost):
+    serving.nginx, serving.queue = 502, [0, 2]
+    with pytest.raises(SwitchError):
+        deploy(serving, "r2")
+    assert "drain /run/shop/green.sock" in serving.log[: position(serving.log, "stop shop-green.service")]
+    assert not serving.queue
+
+
+def test_no_nginx_is_no_failure(serving: FakeHost):
+    serving.nginx = None
+    assert "nginx does not listen, not asked" in deploy(serving, "r2").steps
+    assert serving.serving() == "r2"
+
+
+def test_nginx_is_not_asked_when_no_port_is_given(serving: FakeHost):
+    serving.nginx = 502
+    deploy(serving, "r2", probe_port=None)
+    assert serving.serving() == "r2"
+
+
+# --- repairs: the right files are in traffic, but something else is wrong ------------------------------------------------------
+
+
+def crashed(host: FakeHost) -> None:
+    host.active.discard("shop-blue.service")
+
+
+def disabled(host: FakeHost) -> None:
+    host.enabled_units.clear()
+
+
+def forgotten_boot_file(host: FakeHost) -> None:
+    del host.files[BOOT]
+
+
+def wrong_release_link(host: FakeHost) -> None:
+    host.links["/srv/shop/current"] = "releases/r0"
+
+
+def stray_slot(host: FakeHost) -> None:
+    host.active |= {"shop-green.socket", "shop-green.service"}
+
+
+def stray_after_reboot(host: FakeHost) -> None:
+    host.enabled_units.add("shop-green.socket")
+
+
+@pytest.mark.parametrize(
+    ("damage", "steps"),
+    [
+        (crashed, ["start blue", "GET /healthz on blue: 200"]),
+        (disabled, ["enable blue"]),
+        (forgotten_boot_file, ["remember the slot"]),
+        (wrong_release_link, ["point to the release"]),
+        (stray_slot, ["stop green", "stop green"]),
+        (stray_after_reboot, ["stop green", "stop green"]),
+    ],
+)
+def test_damage_is_repaired_in_place_and_only_once(serving: FakeHost, damage, steps: list[str]):
+    damage(serving)
+    result = deploy(serving, "r1")
+    assert (result.changed, result.slot, result.steps) == (True, "blue", steps)
+    assert_one_slot(serving, "blue")
+    assert f"link {LINK} -> blue.sock" not in serving.log
+    assert not deploy(serving, "r1").changed
+    serving.reboot()
+    assert serving.serving() == "r1"
+
+
+def test_a_slot_in_traffic_that_cannot_be_repaired_is_a_failure(serving: FakeHost):
+    crashed(serving)
+    serving.answers["r1"] = 500
+    with pytest.raises(SwitchError, match="last words of shop-blue"):
+        deploy(serving, "r1")
+
+
+def test_a_lost_link_is_made_again_and_no_other_slot_stays(serving: FakeHost):
+    deploy(serving, "r2")
+    del serving.links[LINK]
+    deploy(serving, "r2")
+    assert serving.serving() == "r2"
+    assert len(serving.active) == 2
+    assert not deploy(serving, "r2").changed
+
+
+# --- check mode and what is shown ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [crashed, disabled, forgotten_boot_file, wrong_release_link, stray_slot])
+def test_check_mode_announces_a_repair_and_makes_none(serving: FakeHost, damage):
+    damage(serving)
+    assert deploy(serving, "r1", check_mode=True).changed
+    assert serving.log == []
+
+
+def test_check_mode_announces_a_switch_and_makes_none(serving: FakeHost):
+    result = deploy(serving, "r2", check_mode=True)
+    assert (result.changed, result.slot, serving.log) == (True, "green", [])
+    assert not deploy(serving, "r1", check_mode=True).changed
+
+
+def test_the_diff_shows_what_changes_for_the_app_and_not_that_the_slot_does(serving: FakeHost):
+    shown = {diff["after_header"]: diff for diff in deploy(serving, "r2").diff}
+    service = shown.pop("shop green slot: /etc/systemd/system/shop-green.service")
+    assert (service["before"], service["after"]) == ("the blue slot serves r1", "the green slot serves r2")
+    secret = shown.pop("shop green slot: /etc/shop/green/environment")
+    assert "TOKEN" not in str(secret)
+    assert secret["before"] != secret["after"]
+    assert shown == {}, "a file that differs only by the slot's name is no change"
+
+
+# --- interrupted at every moment ---------------------------------------------------------------------------------------------------
+
+
+def interruptions(prepare: Callable[[FakeHost], None], act: Callable[[FakeHost], object]) -> Iterator[FakeHost]:
+    """A host for every moment at which the act can be interrupted: before its first change, its second ..."""
+    for moment in range(1000):
+        host = FakeHost()
+        prepare(host)
+        watch_traffic(host)
+        host.changes_left = moment
+        try:
+            act(host)
+        except InterruptedRun:
+            host.changes_left = float("inf")
+            yield host
+        except SwitchError:
+            return
+        else:
+            assert moment, "the act changes nothing"
+            return
+
+
+def watch_traffic(host: FakeHost) -> None:
+    """From now on, after every single change: what is in traffic runs, is enabled and has complete files."""
+
+    def watch() -> None:
+        slot = host.in_traffic()
+        if slot is None:
+            return
+        assert host.serves(slot), f"{slot} is in traffic and does not run: {host.log}"
+        assert host.enabled_units >= {f"shop-{slot}.socket", f"shop-{slot}.service"}, host.log
+        contents = [host.read(entry.dest).content for entry in shop("").files[slot][1:]]
+        releases = {re.split(rb"[ =]", contents[0])[-1], contents[2].split()[-1]}
+        assert len(releases) == 1, f"{slot} is in traffic with files of {releases}: {host.log}"
+        assert host.read(BOOT).kind == "file", host.log
+        twin = copy.copy(host)
+        twin.links, twin.files = dict(host.links), dict(host.files)
+        twin.reboot()
+        assert twin.serving(), f"nothing would serve after a reboot now: {host.log}"
+
+    host.watch = watch
+
+
+def nothing(host: FakeHost) -> None:
+    """A host that has never seen the app."""
+
+
+def r1_in_traffic(host: FakeHost) -> None:
+    deploy(host, "r1")
+
+
+def r2_after_r1(host: FakeHost) -> None:
+    deploy(host, "r1")
+    deploy(host, "r2")
+
+
+def nginx_will_fail(host: FakeHost) -> None:
+    deploy(host, "r1")
+    host.nginx = 502
+
+
+@pytest.mark.parametrize("prepare", [nothing, r1_in_traffic, r2_after_r1, nginx_will_fail])
+@pytest.mark.parametrize("reboots", [False, True])
+@pytest.mark.parametrize("wanted", ["r1", "r2", "r3", "r4"])
+def test_an_interrupted_switch_is_completed_by_the_next_run(prepare, reboots: bool, wanted: str):
+    """Towards the same release (r3), back to an older one, or on to another."""
+    moments = 0
+    for host in interruptions(prepare, lambda host: deploy(host, "r3")):
+        moments += 1
+        before = host.serving()
+        assert (before is None) == (prepare is nothing and host.in_traffic() is None)
+        if reboots:
+            host.reboot()
+            assert (host.serving() is None) <= (before is None)
+        host.nginx = 200
+        deploy(host, wanted)
+        assert host.serving() == wanted
+        assert len(host.active) == len(host.enabled_units) == 2
+        again = deploy(host, wanted)
+        assert (again.changed, again.steps, host.log) == (False, [], [])
+    assert moments >= 10
+
+
+@pytest.mark.parametrize("damage", [crashed, disabled, stray_slot])
+def test_an_interrupted_repair_is_completed_by_the_next_run(damage):
+    def prepare(host: FakeHost) -> None:
+        deploy(host, "r1")
+        damage(host)
+
+    def repair(host: FakeHost) -> None:
+        host.watch = lambda: None  # what is in traffic is damaged, so it may well not run
+        deploy(host, "r1")
+
+    for host in interruptions(prepare, repair):
+        deploy(host, "r1")
+        assert_one_slot(host, "blue")
+        assert not deploy(host, "r1").changed
+
+
+# --- an app that is not wanted any more ----------------------------------------------------------------------------------------------
+
+
+def test_absent_leaves_nothing_and_the_second_time_is_no_change(serving: FakeHost):
+    result = retire_app(shop(), serving)
+    assert (result.changed, result.summary) == (True, "shop: removed")
+    assert (serving.active, serving.enabled_units, serving.loaded) == (set(), set(), {})
+    assert (serving.files, serving.links) == ({}, {})
+    result = retire_app(shop(), serving)
+    assert (result.changed, result.summary) == (False, "shop: not there")
+
+
+def test_absent_in_check_mode_only_says_so(serving: FakeHost):
+    serving.log.clear()
+    assert retire_app(shop(), serving, check_mode=True).changed
+    assert serving.log == []
+
+
+def test_an_interrupted_removal_is_completed_by_the_next_run():
+    for host in interruptions(r1_in_traffic, remove_unwatched):
+        retire_app(shop(), host)
+        assert (host.active, host.enabled_units, host.files, host.links.get(LINK)) == (set(), set(), {}, None)
+        assert not retire_app(shop(), host).changed
+
+
+def remove_unwatched(host: FakeHost) -> None:
+    host.watch = lambda: None
+    retire_app(shop(), host)
+
+
+# --- any history ------------------------------------------------------------------------------------------------------------------------
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Deployments, good, bad and interrupted ones, reboots and crashes, in any order."""
+
+    releases = st.sampled_from(["r1", "r2", "r3"])
+
+    @initialize()
+    def first_deployment(self) -> None:
+        self.host = FakeHost()
+        deploy(self.host, "r1")
+        watch_traffic(self.host)
+
+    @rule(release=releases)
+    def a_good_deployment(self, release: str) -> None:
+        deploy(self.host, release)
+        assert self.host.serving() == release
+        assert len(self.host.active) == len(self.host.enabled_units) == 2
+        assert not deploy(self.host, release).changed
+
+    @rule(release=releases, moment=st.integers(0, 25))
+    def an_interrupted_deployment(self, release: str, moment: int) -> None:
+        self.host.changes_left = moment
+        with contextlib.suppress(InterruptedRun):
+            deploy(self.host, release)
+        self.host.changes_left = float("inf")
+
+    @rule(answer=st.sampled_from([500, TimeoutError()]), moment=st.just(float("inf")) | st.integers(0, 25))
+    def a_bad_deployment(self, answer: int | Exception, moment: float) -> None:
+        before = self.host.serving()
+        self.host.answers["bad"], self.host.changes_left = answer, moment
+        with pytest.raises((SwitchError, InterruptedRun)):
+            deploy(self.host, "bad")
+        self.host.changes_left = float("inf")
+        assert self.host.serving() == before
+
+    @rule(nginx=st.sampled_from([502, TimeoutError()]), release=releases)
+    def a_deployment_that_nginx_does_not_like(self, nginx: int | Exception, release: str) -> None:
+        before = self.host.serving()
+        self.host.nginx = nginx
+        try:
+            deploy(self.host, release)
+        except SwitchError:
+            assert self.host.serving() == before
+        finally:
+            self.host.nginx = 200
+
+    @rule()
+    def a_reboot(self) -> None:
+        self.host.reboot()
+
+    @rule()
+    def the_idle_slot_is_started_by_hand(self) -> None:
+        idle = other(self.host.in_traffic())
+        if f"{UNITS}/shop-{idle}.service" in self.host.loaded:
+            self.host.start_by_hand(idle)
+
+    @invariant()
+    def something_good_serves(self) -> None:
+        assert self.host.serving() in ("r1", "r2", "r3")
+
+
+AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=12)
+test_any_history = AnyHistory.TestCase

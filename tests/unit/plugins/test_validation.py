@@ -1,0 +1,596 @@
+"""Bad inputs are refused by name, good ones are not, and nothing accepted breaks out of the line it is written to."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shlex
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES, TAKEN_NAMES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
+    ENTRIES,
+    ROLES,
+    Options,
+    entry_options,
+    role_options,
+)
+from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
+    SUPPORTED,
+    entry_errors,
+    platform_errors,
+    variable_errors,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ALL_ROLES = list(ENTRIES)
+KEY = "2f0c9a1b7d205e1c88aa9be01c44f1aa"
+
+SHOP: dict[str, Any] = {
+    "name": "shop",
+    "source": {"git": "https://git.example.com/acme/shop.git", "version": "v1.4.2"},
+    "wsgi": "shop:create_app()",
+    "domains": ["shop.example.com"],
+}
+
+
+def app(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(SHOP) | changes
+
+
+def errors_of(*apps: Any) -> list[str]:
+    return entry_errors(list(apps), "flask_apps", ALL_ROLES)
+
+
+def with_value(path: str, value: Any) -> tuple[dict[str, Any], str]:
+    """A good app but for one value, given by the rule's path, and the value's place in it."""
+    options = path.split(".")
+    place = re.sub(r"\[\]$", "[0]", path)
+    value = [value] if path.endswith("[]") else value
+    if len(options) == 1:
+        return app(**{options[0].removesuffix("[]"): value}), place
+    beside = {"source": {"version": "v1"} if path == "source.git" else {"git": SHOP["source"]["git"]}}
+    base = {"static": {"path": "static"}}.get(options[0], beside.get(options[0], {}))
+    if path in ("source.path", "source.pypi"):
+        base = {}
+    return app(**{options[0]: base | {options[1]: value}}), place
+
+
+# --- one bad value ------------------------------------------------------------------------------------------------------
+
+LONG_LABEL = "a" * 64 + ".example.com"
+LONG_NAME = ".".join(["a" * 50] * 5) + ".com"
+
+BAD: dict[str, list[Any]] = {
+    "name": [
+        "", "../../etc", "a/b", "-shop", ".shop", "shop-", "Shop", "shop_1", "1shop", "s", "s" * 31, "münchen", "sh op",
+        "shop\n", "shop;", "shop.service", "{{name}}", "root", "nginx", "www-data", "sshd", "postgres", "ssl", "sudoers",
+        "apt", "lock", "flask-ops", "audio", 7, True, ["shop"],
+    ],
+    "domains[]": [
+        "", "exa mple.com", "http://shop.example.com", "shop.example.com/", "shop.example.com:443", "shop.example.com.",
+        "-a.com", "a-.com", LONG_LABEL, LONG_NAME, "my_shop.example.com", "münchen.de", "*.example.com", "localhost",
+        "192.0.2.1", "2001:db8::1", "Shop.example.com", "a..com", ".com", "a.com\n", "a.com;", "a.com b.com", "_", "~^a.com$",
+    ],
+    "wsgi": [
+        "", "app.py", "app", "a:b:c", "a:b;c", "$(id):app", "a:b c", "a:b()()", ":app", "a:", "a:b\n", "../a:b", "a-b:c",
+        "a:b.c", "1a:b", "a:b(\n)",
+    ],
+    "source.git": [
+        "", "https://user:canary-password@git.example.com/shop.git", "https://canary-token@git.example.com/shop.git",
+        "ssh://git:canary-password@git.example.com/shop.git", "git://me:canary-password@git.example.com/a.git",
+        "http://git.example.com/shop.git", "ext::sh -c id", "--upload-pack=id", "-x@host:path", "git@-oProxyCommand=id:x",
+        "https://git.example.com/a b", "https://git.example.com/a\n", "/srv/git/shop.git", "file://shop", "git@host:",
+        "ssh://-oProxyCommand=id/x", "file:///srv/git/shop.git",
+    ],
+    "source.version": [
+        "", "-v1", "--upload-pack=id", "a..b", "a//b", "v1\n", "v 1", "main@{1}", "x.lock", "v1;id", "$v1", "a" * 201, 1.4, 2,
+    ],
+    "source.path": ["", "shop", "../shop", "~/shop", "/home/me\n/shop", "/home/\0"],
+    "source.pypi": ["", "httpbin", "httpbin>=1", "httpbin==", "-rx==1", "httpbin==1 --pre", "httpbin == 1", "a==1;b", "a==1\n"],
+    "requirements": ["", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/", "-r", "a/-r", "a b", "a\n", "a;b", "$a"],
+    "shared_paths[]": ["", "/data", "..", "../data", "data/..", "da ta", "data/", "data\n", "-data", "%h", "a:b", 1],
+    "static.path": ["", "/static", "../static", "a b", "static;", "{"],
+    "static.url": [
+        "", "/", "static/", "/static", "/sta tic/", "/static;/", "/{/", "/static/\n", "/../", "/a/./", "//", "/a'/", "/$a/",
+        "/a\"/", "/#/",
+    ],
+    "migrate": [
+        "", "  ", "flask db upgrade\nid", "flask db upgrade && flask seed", "a | b", "a > b", "a; b ;", "echo 'x", "a\0",
+    ],
+    "migrate_timeout": [0, -1, 86401, 2.5, True, "300"],
+    "health.path": ["", "healthz", "/a b", "/a\r\nHost: x", "http://x/", "/ä", "/a#b", "/{a}"],
+    "health.status": [0, 199, 500, 1000, "200", True],
+    "health.timeout": [0, -1, 301, 0.5, "5"],
+    "health.interval": [0, -1, 61, 0.5],
+    "health.deadline": [0, -1, 3601, 0.5],
+    "worker_class": ["eventlet", "gevent", "", "gthreads", 1],
+    "workers": [0, -1, 2.5, True, 10000, "auto", "2"],
+    "threads": [0, -1, 513, True, "4", 1.0],
+    "timeout": [0, -1, 3601, True, "30"],
+    "graceful_timeout": [0, -1, 3601, True],
+    "client_max_body_size": ["", "10mb", "10 m", "m", "-1", "1.5m", "10m;", "1234567890", 1048576],
+    "state": ["gone", "", True],
+    "purge": ["yes", 1, "true"],
+}  # fmt: skip
+"""By the path of a rule, or of an option with choices: values that must be refused."""
+
+
+@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in BAD.items() for value in values])
+def test_a_bad_value_is_refused_with_its_place_and_a_good_value(path: str, value: Any):
+    bad, place = with_value(path, value)
+    errors = [error for error in errors_of(bad) if error.startswith(f"flask_apps[0].{place}")]
+    assert len(errors) == 1, errors_of(bad)
+    assert "\n" not in errors[0]
+    assert "canary" not in errors[0]
+    if path in RULES:
+        assert errors[0].endswith(f"; a good value is {RULES[path].example}")
+    if path in RULES and isinstance(value, (str, int)) and not re.search(r"must be (a|true|one)[^;]*, not", errors[0]):
+        assert RULES[path].says in errors[0]
+
+
+@pytest.mark.parametrize("path", sorted(set(RULES) & set(BAD)))
+def test_the_good_value_of_a_message_is_good(path: str):
+    example: Any = RULES[path].example
+    wanted = int(example) if isinstance(BAD[path][0], int) else example
+    good, _ = with_value(path, wanted)
+    assert errors_of(good) == []
+
+
+def options_with_rules(options: Options, path: str = "") -> list[str]:
+    """The paths that a rule is needed for: texts without choices, and numbers."""
+    found = []
+    for name, option in options.items():
+        full = f"{path}.{name}".lstrip(".")
+        if option["type"] == "dict" and "options" in option:
+            found += options_with_rules(option["options"], full)
+        elif option["type"] == "dict":
+            found += [f"{full}{{key}}", f"{full}{{value}}"]
+        elif option["type"] == "list":
+            found.append(f"{full}[]")
+        elif option["type"] != "bool" and "choices" not in option:
+            found.append(full)
+    return found
+
+
+def test_every_option_has_a_rule_and_every_rule_an_option():
+    of_roles = [role_options(role) for role in ALL_ROLES]
+    variables = {name: option for options in of_roles for name, option in options.items()}
+    for name in ENTRIES.values():
+        del variables[name]
+    assert sorted(RULES) == sorted({*options_with_rules(entry_options(*ALL_ROLES)), *options_with_rules(variables)})
+
+
+def test_every_rule_for_an_entry_is_tested_with_bad_values():
+    assert set(options_with_rules(entry_options(*ALL_ROLES))) - BAD.keys() == {
+        "env{key}", "env{value}", "secrets{key}", "secrets{value}",
+    }  # fmt: skip
+
+
+GOOD: dict[str, list[Any]] = {
+    "name": ["shop", "s1", "my-shop-2", "s" * 30],
+    "domains[]": ["shop.example.com", "xn--mnchen-3ya.de", "a.co", "1.example.com", "shop.test", "a--b.example"],
+    "wsgi": ["app:app", "shop.wsgi:application", "shop:create_app()", "shop:create_app('prod', debug=False)", "_a:_b"],
+    "source.git": [
+        "https://git.example.com/acme/shop.git", "https://git.example.com:8443/shop", "git@git.example.com:acme/shop.git",
+        "ssh://git@git.example.com:2222/acme/shop.git", "ssh://git.example.com/~me/shop",
+        "git://git.example.com/shop.git",
+    ],
+    "source.version": ["v1.4.2", "main", "feature/x-1", "feature/#12", "shop@1.2.3", "1.0+b1", "0" * 40],
+    "source.path": ["/home/me/shop", "/home/me/inventories/../shop", "/mnt/my apps/shop"],
+    "source.pypi": ["httpbin==0.10.2", "a==1!2.0+local.1", "Flask-App[extra,other]==1.0rc1"],
+    "requirements": ["requirements.txt", "requirements/production.txt", "a-b_c.txt"],
+    "shared_paths[]": ["uploads", "var/uploads", ".cache"],
+    "static.url": ["/static/", "/a/b/", "/~me/.well-known/"],
+    "migrate": ["flask --app shop db upgrade", "python manage.py 'two words' a;b", "FLASK_X=1 flask db upgrade"],
+    "health.path": ["/", "/healthz", "/health?full=1&x=%20"],
+    "client_max_body_size": ["0", "10m", "10M", "1g", "512k", "1048576"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in GOOD.items() for value in values])
+def test_a_good_value_is_not_refused(path: str, value: Any):
+    good, _ = with_value(path, value)
+    assert errors_of(good) == []
+
+
+# --- the app as a whole -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["name", "source", "wsgi", "domains"])
+def test_what_is_needed_and_missing_is_named_once(option: str):
+    for incomplete in ({key: value for key, value in SHOP.items() if key != option}, app(**{option: None})):
+        (error,) = errors_of(incomplete)
+        assert error.startswith(f"flask_apps[0].{option}: is missing; a good value is ")
+
+
+def test_an_option_without_a_value_is_not_called_missing():
+    assert errors_of(app(workers=None)) == ["flask_apps[0].workers: is empty; a good value is 4"]
+    assert errors_of(app(purge=None)) == ["flask_apps[0].purge: is empty; leave it out for the default"]
+
+
+def test_an_absent_app_needs_its_name_only():
+    assert errors_of({"name": "shop", "state": "absent"}) == []
+    assert errors_of({"state": "absent"}) == ["flask_apps[0].name: is missing; a good value is shop"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"wokers": 2}, "flask_apps[0].wokers: is not a known option; did you mean 'workers'?"),
+        ({"health": {"pth": "/"}}, "flask_apps[0].health.pth: is not a known option; did you mean 'path'?"),
+        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are client_max_body_size, domains, env, "),
+        ({"bind": "0.0.0.0"}, "flask_apps[0].bind: is not a known option"),
+        ({"source": {"git": "https://x/y"}}, "flask_apps[0].source.version: is needed with git; a good value is v1.4.2"),
+        ({"source": {}}, "flask_apps[0].source: must have exactly one of git, path and pypi, not none"),
+        ({"source": {"path": "/a", "pypi": "a==1"}}, "exactly one of git, path and pypi, not path and pypi"),
+        ({"source": {"pypi": "a==1", "version": "v1"}}, "flask_apps[0].source.version: goes with git only"),
+        ({"source": "https://x/y"}, "flask_apps[0].source: must be a dictionary, not 'https://x/y'"),
+        ({"static": {}}, "flask_apps[0].static.path: is missing; a good value is shop/static"),
+        ({"domains": []}, "flask_apps[0].domains: must have at least one name; a good value is shop.example.com"),
+        ({"domains": "a.example.com"}, "flask_apps[0].domains: must be a list, not 'a.example.com'"),
+        ({"domains": ["a.com", "a.com"]}, "flask_apps[0].domains[1]: 'a.com' is already flask_apps[0].domains[0]; "),
+        ({"worker_class": "sync", "threads": 4}, "flask_apps[0].threads: goes with worker_class gthread; "),
+        ({"shared_paths": ["a", "b", "a/x"]}, "flask_apps[0].shared_paths[2]: 'a/x' is within 'a', which is shared"),
+        ({"shared_paths": ["a/x", "a"]}, "flask_apps[0].shared_paths[0]: 'a/x' is within 'a', which is shared"),
+        ({"shared_paths": ["a", "a"]}, "flask_apps[0].shared_paths[1]: 'a' is within 'a', which is shared"),
+        ({"env": {"A": "1"}, "secrets": {"A": "2"}}, "flask_apps[0].secrets.A: is also in flask_apps[0].env; keep one"),
+        ({"env": {"FLASK_DEBUG": 1}}, "flask_apps[0].env.FLASK_DEBUG: shows the app's insides to everybody; "),
+        ({"env": {"FLASK_DEBUG": True}}, "flask_apps[0].env.FLASK_DEBUG: "),
+        ({"env": {"FLASK_ENV": "development"}}, "flask_apps[0].env.FLASK_ENV: is read by old versions of Flask"),
+        ({"secrets": {"SECRET_KEY": "changeme"}}, "flask_apps[0].secrets.SECRET_KEY: sessions are only as safe as"),
+        ({"secrets": {"FLASK_SECRET_KEY": ""}}, "flask_apps[0].secrets.FLASK_SECRET_KEY: sessions are only as safe"),
+        ({"env": {"SECRET_KEY": "x" * 64}}, "flask_apps[0].env.SECRET_KEY: sessions are only as safe as this value: "),
+        ({"secrets": {"SECRET_KEY": 1234567890123456789012}}, "flask_apps[0].secrets.SECRET_KEY: sessions are only"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected: str):
+    (error,) = errors_of(app(**changes))
+    assert expected in error
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": {"FLASK_DEBUG": 0, "FLASK_ENV": "production"}, "secrets": {"SECRET_KEY": KEY}},
+        {"env": {"FLASK_DEBUG": False, "A": 1.5, "B": True, "C": ""}},
+        {"worker_class": "sync", "threads": 1},
+        {"shared_paths": ["data", "data2", "a/b", "a/c"]},
+        {"state": "present"},
+    ],
+)
+def test_what_goes_together_is_not_refused(changes: dict[str, Any]):
+    assert errors_of(app(**changes)) == []
+
+
+def test_all_errors_are_shown_at_once():
+    errors = errors_of(app(name="", workers=0, wokers=1, domains=["a b"]), 7, app(name="other", timeout=0))
+    places = [error.split(": ")[0].removeprefix("flask_apps") for error in errors]
+    assert sorted(places) == sorted(["[0].name", "[0].workers", "[0].wokers", "[0].domains[0]", "[1]", "[2].timeout"])
+
+
+def test_names_and_domains_that_two_apps_claim_are_refused():
+    name, domain = errors_of(app(), app())
+    assert name == "flask_apps[1].name: 'shop' is already flask_apps[0].name; each app needs a name of its own"
+    assert domain.startswith(
+        "flask_apps[1].domains[0]: 'shop.example.com' is already flask_apps[0].domains[0]; each app"
+    )
+
+
+def test_an_absent_app_gives_its_domains_to_another_but_not_its_name():
+    assert errors_of(app(), app(name="old", state="absent")) == []
+    assert len(errors_of(app(), {"name": "shop", "state": "absent"})) == 1
+
+
+@pytest.mark.parametrize("entries", [None, "shop", {"name": "shop"}, 7])
+def test_the_list_must_be_a_list(entries: Any):
+    (error,) = entry_errors(entries, "flask_apps", ALL_ROLES)
+    assert error.startswith("flask_apps: must be a list of apps, not ")
+
+
+def test_a_role_alone_knows_its_own_options_only():
+    assert entry_errors([{"name": "shop", "domains": ["a.example.com"]}], "nginx_proxy_sites", ["nginx_proxy"]) == []
+    (error,) = entry_errors([{"name": "a1", "domains": ["a.com"], "workers": 1}], "nginx_proxy_sites", ["nginx_proxy"])
+    assert error.startswith("nginx_proxy_sites[0].workers: is not a known option")
+
+
+# --- environment variables and secrets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "1A", "A-B", "A B", "A=1", "Ä", "A\n", "PATH", "LD_PRELOAD", "PYTHONPATH", "HOME", "LISTEN_FDS", "NOTIFY_SOCKET",
+     "FLASK_OPS_SLOT", "A" * 129, 7],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["env", "secrets"])
+def test_a_bad_name_of_a_variable_is_refused(option: str, key: Any):
+    (error,) = errors_of(app(**{option: {key: "canary"}}))
+    assert error.startswith(f"flask_apps[0].{option}: the name ")
+    assert RULES["env{key}"].says in error
+    assert "canary" not in error
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["canary\nB=1", "canary\r", "canary\0", "canary\x1b", "canary\x7f", "canary\ufffe", "canary\ufdd0", "canary\ud800", "canary\U0001ffff",
+     None, ["canary"], {"canary": 1}],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["env", "secrets"])
+def test_a_bad_value_of_a_variable_is_refused_and_not_repeated(option: str, value: Any):
+    (error,) = errors_of(app(**{option: {"TOKEN": value}}))
+    assert error.startswith(f"flask_apps[0].{option}.TOKEN: the value must be a text without line breaks")
+    assert "canary" not in error
+
+
+@pytest.mark.parametrize("value", ["", " ", "%h $x ${x} \"'\\`#;", "a\tb", "ünï 😀 \x85\u2028", 0, -1.5, True])
+def test_any_text_on_one_line_is_a_good_value_of_a_variable(value: Any):
+    assert errors_of(app(env={"TOKEN": value})) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "shop", "secrets": {"TOKEN": "canary"}},
+        [{"name": "shop", "secrets": "canary"}],
+        [{"name": "shop", "secrets": ["TOKEN=canary"]}],
+        [{"name": "shop", "secrets": {"TOKEN=canary": None}}],
+        [{"name": "shop", "secrets": {"1A": "canary", "SECRET_KEY": "canary"}}],
+        [{"name": "shop", "secretz": {"TOKEN": "canary"}}],
+        [{"name": {"secrets": {"TOKEN": "canary"}}}],
+        [[{"name": "shop", "secrets": {"TOKEN": "canary"}}]],
+        [{"name": "shop", "source": {"git": "https://me:canary@git.example.com/shop.git"}}],
+        [{"name": "shop", "source": "https://me:canary@git.example.com/shop.git"}],
+    ],
+)
+def test_no_mistake_makes_a_message_repeat_a_secret(wrong: Any):
+    errors = entry_errors(wrong, "flask_apps", ALL_ROLES)
+    assert errors
+    assert "canary" not in str(errors)
+
+
+# --- variables of the roles ---------------------------------------------------------------------------------------------------------
+
+BAD_VARIABLES: dict[str, list[Any]] = {
+    "nginx_proxy_http_port": [0, -1, 70000, "80a", "80", True, 80.5],
+    "nginx_proxy_https_port": [0, 65536, None],
+    "nginx_proxy_ipv6": ["yes", 1],
+    "nginx_proxy_upstream": [
+        "", "unix:/run/app.sock", "unix:run/{name}.sock", "127.0.0.1:8000", "unix:/run/{name}.sock;}", "unix:/run/{name} x",
+        "unix:/run/{name}/../x", "unix:/run/{nmae}.sock", "http://{name}:80", "unix:/run/{name}.sock\n", "unix:/run/${name}",
+    ],
+    "nginx_proxy_static_directory": ["", "static/{name}", "/srv/static", "/srv/{name};", "/srv/{name} x", "/srv/$x/{name}"],
+    "python_app_root": [
+        "", "/", "/etc", "/etc/{name}", "/home/{name}", "/root/{name}", "/tmp/{name}", "/{name}", "/x{name}/a", "srv/{name}",
+        "/srv", "/srv/{name}/..", "/srv/my apps/{name}", "/srv/{nmae}", "/srv/{name}\n", "/srv/%h/{name}",
+    ],
+    "python_app_python": ["", "python3", "/usr/bin/../x", "/usr/bin/python3 -c", "/usr/bin/python3\n"],
+    "python_app_keep_releases": [-1, 101, True, "3"],
+    "python_app_extra_requirements": [[""], ["-r x"], ["--index-url=x"], ["gunicorn\n-r x"], "gunicorn", [1]],
+    "gunicorn_systemd_probe_port": [-1, 65536, "443"],
+    "gunicorn_systemd_environment_file": ["", "/etc/environment", "/etc/{name} x", "/etc/{name}\n", "-/etc/{name}"],
+    "gunicorn_systemd_writable_directory": ["/srv/shared", "/srv/{name} /etc", "/srv/%n/{name}", "+/srv/{name}", "/srv/{name}\n"],
+    "gunicorn_systemd_release_link": ["/srv/current", "{name}", "/srv/{name}/../x"],
+    "gunicorn_systemd_releases": [
+        [], {"shop": "r1"}, {"shop": {"id": "r1"}}, {"Shop": {}},
+        {"shop": {"id": "r1", "path": "/r", "directory": "/r/app", "venv": "/r/venv\nUser=root"}},
+        {"shop": {"id": "r1", "path": "/r", "directory": "/r/%h", "venv": "/r/venv"}},
+        {"shop": {"id": "r 1", "path": "/r", "directory": "/r/app", "venv": "/r/venv"}},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_VARIABLES.items() for value in values]
+)
+def test_a_bad_variable_of_a_role_is_refused(name: str, value: Any):
+    errors = variable_errors({name: value}, ALL_ROLES)
+    assert len(errors) == 1, errors
+    assert errors[0].startswith((f"{name}: ", f"{name}[0]: ", f"{name}.shop: "))
+    assert "\n" not in errors[0]
+
+
+def test_every_variable_of_a_role_is_tested_with_bad_values():
+    assert {name for role in ALL_ROLES for name in role_options(role)} - set(ENTRIES.values()) == BAD_VARIABLES.keys()
+
+
+@pytest.mark.parametrize("role", ALL_ROLES)
+def test_a_role_does_not_refuse_its_own_defaults_and_what_it_publishes(role: str):
+    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
+    published = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())
+    assert variable_errors(defaults | published, [role]) == []
+
+
+def test_what_one_role_publishes_another_takes():
+    """As the playbook wires it."""
+    published: dict[str, Any] = {}
+    for role in ALL_ROLES:
+        published |= yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())
+    root = role_options("python_app")["python_app_root"]["default"]
+    release = {"id": "httpbin-0.10.2-5e1c88aa", "path": "/srv/shop/releases/x", "revision": "any text"}
+    taken = {
+        "python_app_extra_requirements": [published["gunicorn_systemd_requirement"]],
+        "gunicorn_systemd_releases": {"shop": release | {"directory": "/srv/shop/a", "venv": "/srv/shop/v"}},
+        "gunicorn_systemd_environment_file": published["python_app_environment_file"],
+        "gunicorn_systemd_writable_directory": published["python_app_shared_directory"],
+        "gunicorn_systemd_release_link": published["python_app_release_link"],
+        "nginx_proxy_upstream": published["gunicorn_systemd_upstream"],
+        "nginx_proxy_static_directory": published["python_app_static_directory"],
+    }
+    filled = {
+        name: value.replace("{{ python_app_root }}", root) if isinstance(value, str) else value
+        for name, value in taken.items()
+    }
+    assert variable_errors(filled, ALL_ROLES) == []
+
+
+def test_a_misspelt_variable_gets_the_nearest_name():
+    assert variable_errors({"nginx_proxy_htps_port": 1, "nginx_port": 1, "other": 1}, ALL_ROLES) == [
+        "nginx_proxy_htps_port: is not a variable of the role nginx_proxy; did you mean 'nginx_proxy_https_port'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    "ports", [{"http": 443}, {"https": 80}, {"http": 8080, "https": 8080}], ids=["http", "https", "both"]
+)
+def test_the_two_ports_must_differ_also_from_a_default(ports: dict[str, int]):
+    variables = {f"nginx_proxy_{scheme}_port": port for scheme, port in ports.items()}
+    (error,) = variable_errors(variables, ALL_ROLES)
+    assert re.fullmatch(r"nginx_proxy_https_port: \d+ is also nginx_proxy_http_port; good values are 80 and 443", error)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version", "supported"),
+    [("Debian", "12", True), ("Debian", 13, True), ("Ubuntu", "24", True), ("Debian", "11", False), ("Ubuntu", "22", False),
+     ("RedHat", "10", False), ("Debian", "testing", False), (None, None, False)],
+)  # fmt: skip
+def test_a_host_that_is_not_supported_is_refused_by_name(distribution: Any, version: Any, supported: bool):
+    facts = {"distribution": distribution, "distribution_major_version": version}
+    refused = (
+        f"this host runs {distribution} {version}, which is not supported; supported are Debian 12, 13; Ubuntu 24, 26"
+    )
+    assert platform_errors(facts) == ([] if supported else [refused])
+
+
+def test_nginx_is_known_on_every_supported_platform():
+    known = yaml.safe_load((ROLES / "nginx_proxy" / "vars" / "main.yml").read_text())["__nginx_proxy_platforms"]
+    assert sorted(known) == sorted(f"{name}{version}" for name, versions in SUPPORTED.items() for version in versions)
+
+
+# --- no valid app is refused ----------------------------------------------------------------------------------------------------------
+
+
+def texts(alphabet: str, longest: int = 12) -> st.SearchStrategy[str]:
+    return st.text(alphabet, min_size=1, max_size=longest)
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,28}[a-z0-9]", fullmatch=True).filter(lambda name: name not in TAKEN_NAMES)
+LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+DOMAINS = st.builds(
+    lambda labels, top: ".".join([*labels, top]), st.lists(LABELS, min_size=1, max_size=4), texts(LETTERS)
+)
+FILES = st.lists(texts(LETTERS + "_0123456789", 8), min_size=1, max_size=3).map("/".join)
+IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True)
+VALUES = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Cn"])) | st.integers() | st.booleans()
+VARIABLES = st.dictionaries(IDENTIFIERS.map("MY_{}".format), VALUES, max_size=3)
+SOURCES = (
+    st.builds(lambda host, path: {"git": f"https://{host}/{path}", "version": "v1"}, DOMAINS, FILES)
+    | FILES.map(lambda path: {"path": f"/{path}"})
+    | IDENTIFIERS.filter(str.isalnum).map(lambda name: {"pypi": f"{name}==1.0"})
+)
+HEALTH = st.fixed_dictionaries(
+    {"path": FILES.map("/{}".format)},
+    optional={"status": st.integers(200, 499), "timeout": st.integers(1, 300), "deadline": st.integers(1, 3600)},
+)
+APPS = st.fixed_dictionaries(
+    {
+        "name": NAMES,
+        "source": SOURCES,
+        "wsgi": st.builds(
+            "{}:{}{}".format, st.lists(IDENTIFIERS, min_size=1, max_size=3).map(".".join), IDENTIFIERS, st.sampled_from(["", "()"])
+        ),
+        "domains": st.lists(DOMAINS, min_size=1, max_size=3, unique=True),
+    },
+    optional={
+        "requirements": FILES,
+        "shared_paths": st.lists(texts(LETTERS), unique=True, max_size=3),
+        "static": st.fixed_dictionaries({"path": FILES}, optional={"url": FILES.map("/{}/".format)}),
+        "env": VARIABLES.map(lambda variables: {f"A{key}": value for key, value in variables.items()}),
+        "secrets": VARIABLES,
+        "health": HEALTH,
+        "workers": st.integers(1, 256),
+        "threads": st.integers(1, 512),
+        "timeout": st.integers(1, 3600),
+        "client_max_body_size": st.builds("{}{}".format, st.integers(0, 999_999), st.sampled_from(["", *"kmgKMG"])),
+        "migrate": st.lists(texts(LETTERS + " -'\"$%", 8), min_size=1, max_size=4).map(shlex.join),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=20)
+@given(APPS)
+def test_a_valid_app_is_not_refused(valid: dict[str, Any]):
+    assert errors_of(valid) == []
+
+
+# --- nothing that is accepted breaks out of its line --------------------------------------------------------------------------------------
+
+CONTROL = "".join(map(chr, [*range(32), 127]))
+NGINX = CONTROL + " ;{}$\"'#\\"
+"""In an argument of a directive that is not quoted, each of these means something to nginx."""
+UNIT = CONTROL + " %$\"'\\;"
+"""systemd splits at spaces, expands % and, in a command, $ and quotes."""
+ARGUMENT = CONTROL
+"""An argument of a program, and a text that is quoted where it is written: one line."""
+
+LANDS_IN: dict[str, str] = {
+    "name": NGINX + UNIT + "/.@",  # units, paths, upstream
+    "domains[]": NGINX + "/:,*_",  # server_name, and a list that openssl takes apart at the commas
+    "static.url": NGINX,  # location
+    "client_max_body_size": NGINX,
+    "wsgi": ARGUMENT,  # quoted as JSON in gunicorn.conf.py
+    "source.git": ARGUMENT + " ",
+    "source.version": ARGUMENT + " ~^:?*[\\",  # a pattern to git ls-remote
+    "source.path": ARGUMENT,
+    "source.pypi": ARGUMENT + " ;",
+    "requirements": UNIT,
+    "shared_paths[]": UNIT,
+    "static.path": UNIT,
+    "migrate": ARGUMENT,
+    "health.path": CONTROL + " #",  # the first line of a request
+    "env{key}": UNIT + "=#",
+    "secrets{key}": UNIT + "=#",
+    "env{value}": "\n\r\0",  # the filter environment_value quotes the rest
+    "secrets{value}": "\n\r\0",
+    "python_app_root": UNIT,
+    "python_app_python": ARGUMENT + " ",
+    "python_app_extra_requirements[]": ARGUMENT,
+    "gunicorn_systemd_environment_file": UNIT,
+    "gunicorn_systemd_writable_directory": UNIT,
+    "gunicorn_systemd_release_link": ARGUMENT,
+    "gunicorn_systemd_releases{key}": UNIT,
+    "nginx_proxy_upstream": NGINX.replace("{", "").replace("}", ""),  # {name} is filled in
+    "nginx_proxy_static_directory": NGINX.replace("{", "").replace("}", ""),
+}
+
+
+def test_it_is_known_where_each_text_lands():
+    texts_ = {path for path, rule in RULES.items() if not rule.says.startswith("must be from ")}
+    assert texts_ - {"gunicorn_systemd_releases{value}"} == LANDS_IN.keys()
+
+
+@pytest.mark.parametrize(("path", "forbidden"), LANDS_IN.items(), ids=LANDS_IN)
+def test_no_place_in_a_good_value_takes_what_breaks_out(path: str, forbidden: str):
+    rule = RULES[path]
+    goods = {example for example in (rule.example, *GOOD.get(path, [])) if rule.accepts(example)}
+    assert goods
+    for good in goods:
+        for character in forbidden:
+            for position in range(len(good) + 1):
+                for changed in (
+                    good[:position] + character + good[position:],
+                    good[:position] + character + good[position + 1 :],
+                ):
+                    if character in changed and changed.count(character) > good.count(character):
+                        assert not rule.accepts(changed), f"{path} accepts {changed!r}"
+
+
+@given(st.data())
+def test_no_text_that_is_accepted_breaks_out(data: st.DataObject):
+    """Any text at all, mostly made of what has a meaning somewhere."""
+    path = data.draw(st.sampled_from(sorted(LANDS_IN)))
+    pieces = [RULES[path].example, *NGINX, *UNIT, "..", "/", "-", "{name}", "é", "٣", "\x85", "\u2028"]
+    value = "".join(data.draw(st.lists(st.sampled_from(pieces) | st.text(max_size=3), max_size=5)))
+    if RULES[path].accepts(value):
+        allowed = value.replace("{name}", "") if path.startswith(("python_app", "gunicorn", "nginx")) else value
+        assert not set(allowed) & set(LANDS_IN[path]), value
+        assert "\n" not in value
+
+
+@pytest.mark.parametrize("path", [path for path in LANDS_IN if not path.endswith("{value}")])
+def test_an_argument_is_never_taken_for_an_option(path: str):
+    assert not RULES[path].accepts("-" + RULES[path].example)
+    assert not RULES[path].accepts("--help")

@@ -1,0 +1,86 @@
+"""How many workers: never none, never more than the memory allows, never fewer on a bigger host."""
+
+from __future__ import annotations
+
+import doctest
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.flask_ops.production.plugins.filter.gunicorn_workers import gunicorn_workers
+from ansible_collections.flask_ops.production.plugins.plugin_utils import _worker_sizing
+from ansible_collections.flask_ops.production.plugins.plugin_utils._worker_sizing import RESERVE_MIB, SLOTS, workers
+from hypothesis import given
+from hypothesis import strategies as st
+
+CPUS = st.integers(1, 256)
+MEMORY = st.integers(1, 1_000_000)
+APPS = st.integers(1, 50)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory_mib", "apps", "expected"),
+    [
+        pytest.param(1, 512, 1, 1, id="the smallest server"),
+        pytest.param(1, 2048, 1, 3, id="bound by the processor"),
+        pytest.param(2, 4096, 1, 5, id="the usual server"),
+        pytest.param(2, 4096, 4, 3, id="four apps share the memory"),
+        pytest.param(8, 1024, 1, 3, id="bound by the memory"),
+        pytest.param(8, 1024, 2, 1, id="bound by the memory of two apps"),
+        pytest.param(16, 65536, 1, 33, id="a big server"),
+        pytest.param(4, 100, 1, 1, id="less memory than the reserve"),
+    ],
+)
+def test_the_number_of_workers(cpus: int, memory_mib: int, apps: int, expected: int):
+    assert workers(cpus, memory_mib, apps) == expected
+
+
+@given(CPUS, MEMORY, APPS, st.integers(1, 4096))
+def test_there_is_a_worker_and_all_of_them_fit_into_the_memory(cpus: int, memory: int, apps: int, worker_mib: int):
+    count = workers(cpus, memory, apps, worker_mib)
+    assert 1 <= count <= 2 * cpus + 1
+    used = count * apps * SLOTS * worker_mib
+    assert count == 1 or used <= memory - max(RESERVE_MIB, memory // 4)
+
+
+@given(CPUS, MEMORY, APPS, st.integers(0, 1000), st.integers(0, 100_000), st.integers(0, 10))
+def test_more_of_a_host_is_never_fewer_workers(
+    cpus: int, memory: int, apps: int, more_cpus: int, more_memory: int, more_apps: int
+):
+    count = workers(cpus, memory, apps)
+    assert workers(cpus + more_cpus, memory, apps) >= count
+    assert workers(cpus, memory + more_memory, apps) >= count
+    assert workers(cpus, memory, apps + more_apps) <= count
+
+
+@pytest.mark.parametrize("wrong", ["cpus", "memory_mib", "apps", "worker_mib"])
+def test_a_number_below_one_is_refused_by_name(wrong: str):
+    with pytest.raises(ValueError, match=f"{wrong} must be at least 1, not 0"):
+        workers(**({"cpus": 1, "memory_mib": 1024} | {wrong: 0}))
+
+
+def test_the_examples_in_the_documentation_are_right():
+    assert doctest.testmod(_worker_sizing) == (0, 2)
+
+
+FACTS = {"processor_vcpus": 2, "memtotal_mb": 4096}
+
+
+def test_the_filter_reads_the_facts():
+    assert gunicorn_workers(FACTS) == 5
+    assert gunicorn_workers(FACTS, apps=4) == 3
+    assert gunicorn_workers(FACTS, worker_mib=512) == 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "apps", "message"),
+    [
+        ({"memtotal_mb": 1}, 1, "the fact 'processor_vcpus' has not been gathered"),
+        ({"processor_vcpus": 1}, 1, "the fact 'memtotal_mb' has not been gathered"),
+        (FACTS, 0, "apps must be at least 1, not 0"),
+        (FACTS, None, "gunicorn_workers: "),
+    ],
+)
+def test_the_filter_says_what_is_wrong(facts: dict[str, int], apps: Any, message: str):
+    with pytest.raises(AnsibleFilterError, match=message):
+        gunicorn_workers(facts, apps)

@@ -1,0 +1,72 @@
+"""Render a role's template as its tasks do: with the role's own variables, and with nothing from anybody else."""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
+    ENTRIES,
+    ROLES,
+    entry_options,
+    select,
+    with_defaults,
+)
+
+TEMPLATES = {path.name: path.parent.parent.name for path in sorted(ROLES.glob("*/templates/*.j2"))}
+"""Every template, with its role."""
+
+APP: dict[str, Any] = {
+    "name": "shop",
+    "source": {"git": "https://git.example.com/acme/shop.git", "version": "v1.4.2"},
+    "wsgi": "shop:create_app()",
+    "domains": ["shop.example.com"],
+}
+RELEASE = {"id": "r1", "path": "/srv/shop/r1", "directory": "/srv/shop/r1/app", "venv": "/srv/shop/r1/venv"}
+
+
+def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **overrides: Any) -> str:
+    """The text of a template for one app.
+
+    :param debian: the host's version of Debian.
+    :param without: variables that are not there.
+    :param overrides: options of the app, and variables of the role.
+    """
+    role = TEMPLATES[template]
+    app = APP | {name: value for name, value in overrides.items() if name in entry_options(*ENTRIES)}
+    facts = {"distribution": "Debian", "distribution_major_version": debian, "processor_vcpus": 2, "memtotal_mb": 4096}
+    loader = DataLoader()
+    variables: dict[str, Any] = {"ansible_facts": facts, "ansible_search_path": [str(ROLES / role)]}
+    variables |= _variables_of(role) | {name: value for name, value in overrides.items() if name not in app}
+    entries = select([app], role)
+    variables[ENTRIES[role]] = entries
+    for name in without:
+        del variables[name]
+    action: Any = SimpleNamespace(_loader=loader, _templar=Templar(loader=loader, variables=variables))
+    return RenderingAction.renderer(action, variables)(template, _seen_besides(role, with_defaults(entries, role)[0]))
+
+
+@functools.cache
+def _variables_of(role: str) -> dict[str, Any]:
+    """The role's defaults and variables, with the templates in them."""
+    paths = [ROLES / role / part / "main.yml" for part in ("defaults", "vars")]
+    read = [DataLoader().load_from_file(str(path), trusted_as_template=True) for path in paths if path.exists()]
+    return {name: value for variables in read for name, value in variables.items()}
+
+
+def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """What the role's action adds for one entry."""
+    if role == "gunicorn_systemd":
+        return {"app": entry, "slot": "green", "release": RELEASE, "sandbox": SANDBOX}
+    return {"site" if role == "nginx_proxy" else "app": entry}
+
+
+def lines(text: str) -> list[str]:
+    """The lines that mean something, without their indentation."""
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
