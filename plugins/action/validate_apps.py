@@ -45,5 +45,4 @@ class ActionModule(ActionBase):
             result["msg"] = "\n".join(
                 [f"Nothing was changed. {len(errors)} to correct:", *(f"- {error}" for error in errors)]
             )
-            result["errors"] = errors
         return result

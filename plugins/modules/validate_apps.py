@@ -52,10 +52,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-errors:
-  description: What has to be corrected.
+msg:
+  description: What has to be corrected, one line each.
   returned: failure
-  type: list
-  elements: str
-  sample: ["flask_apps[1].domains[0]: 'exa mple.com' must be a full domain name; a good value is shop.example.com"]
+  type: str
+  sample: "flask_apps[1].domains[0]: 'exa mple.com' must be a full domain name; a good value is shop.example.com"
 """

@@ -39,6 +39,7 @@ def test_http_2_is_offered(echo):
     assert shake_hands(echo, context).selected_alpn_protocol() == "h2"
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_tls_is_refused(echo):
     context = ssl.create_default_context(cadata=echo.certificate)
     context.set_ciphers("ALL:@SECLEVEL=0")

@@ -33,5 +33,6 @@ def test_nothing_is_writable_for_everybody(host):
 
 
 def test_nothing_is_left_in_tmp(host):
-    systemds_own = r"! -name 'systemd-private-*' ! -name '.*-unix'"
+    # namespace-dev-*: systemd 252 leaves it when a unit is stopped while its PrivateDevices= is being set up.
+    systemds_own = r"! -name 'systemd-private-*' ! -name 'namespace-dev-*' ! -name '.*-unix'"
     assert lines(host, f"find /tmp -mindepth 1 -maxdepth 1 {systemds_own}") == []
