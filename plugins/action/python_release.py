@@ -47,7 +47,10 @@ class ActionModule(ActionBase):
             path = described["source"]["path"]
             if not os.path.isdir(path):
                 raise AnsibleActionFail(f"{app['name']}: source.path: there is no directory {path} on the controller")
-            described["source"]["archive_sha256"] = checksum(path)
+            try:
+                described["source"]["archive_sha256"] = checksum(path)
+            except (OSError, ValueError) as error:
+                raise AnsibleActionFail(f"{app['name']}: source.path: {error}") from error
         return described
 
     def _send(self, path):

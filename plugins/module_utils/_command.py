@@ -67,16 +67,36 @@ def unit_properties(unit: str, *names: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
 
-def journal(unit: str, lines: int = LAST_LINES) -> str:
-    """The last lines that a unit wrote to the journal."""
+def journal(unit: str, since: float) -> str:
+    """The lines of a unit's journal that tell most about its end.
+
+    :param since: seconds of the epoch; what the unit said in an earlier life would mislead.
+    """
+    shown = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=400", f"--unit={unit}"]
     try:
-        return run(["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={lines}", f"--unit={unit}"])
+        return telling_lines(run([*shown, f"--since=@{int(since)}"]))
     except CommandError as error:
         return f"(no journal: {error})"
 
 
 def last_lines(text: str, count: int = LAST_LINES) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
+
+
+def telling_lines(text: str, count: int = LAST_LINES) -> str:
+    """The lines up to the last exception, if there is one; else the last lines.
+
+    A gunicorn whose app cannot be imported goes on to tell about each of its workers, and is started again: the
+    reason is soon far from the end.
+
+    >>> telling_lines("Traceback (most recent call last):\\n  File x\\nKeyError: 1\\nShutting down", 2)
+    '  File x\\nKeyError: 1'
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    for end in range(len(lines) - 1, 0, -1):
+        if lines[end - 1].startswith("  ") and not lines[end].startswith(" "):
+            return "\n".join(lines[max(0, end + 1 - count) : end + 1])
+    return "\n".join(lines[-count:])
 
 
 def _words(argv: t.Sequence[str]) -> str:

@@ -30,7 +30,6 @@ from dataclasses import dataclass, field
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
     CommandError,
     journal,
-    last_lines,
     run,
     systemctl,
     unit_properties,
@@ -109,6 +108,9 @@ class Result:
 class Host:
     """The host's side of the switch: systemd, the file system, sockets."""
 
+    def __init__(self) -> None:
+        self._attempt = time.time()
+
     def state(self, unit: str) -> str:
         return unit_properties(unit, "ActiveState").get("ActiveState", "")
 
@@ -122,9 +124,12 @@ class Host:
         systemctl("enable", "--quiet", *units)
 
     def disable(self, *units: str) -> None:
-        systemctl("disable", "--quiet", *units)
+        # systemctl refuses a unit whose file somebody deleted; one that is not enabled needs nothing.
+        for unit in filter(self.enabled, units):
+            systemctl("disable", "--quiet", unit)
 
     def start(self, *units: str) -> None:
+        self._attempt = time.time()
         with contextlib.suppress(CommandError):
             systemctl("reset-failed", *units)
         systemctl("start", *units, timeout=300)
@@ -136,7 +141,7 @@ class Host:
         systemctl("daemon-reload")
 
     def journal(self, unit: str) -> str:
-        return last_lines(journal(unit))
+        return journal(unit, since=self._attempt)
 
     def link_target(self, path: str) -> str | None:
         try:

@@ -117,6 +117,7 @@ reloaded:
 """
 
 import shlex
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
@@ -192,12 +193,13 @@ def entries(params: dict, must_exist: bool) -> list[Entry]:
 
 def reload_unit(unit: str) -> None:
     """Make a unit read its files. A unit that reloads badly still runs, so ask systemd for the result."""
+    began = time.time()
     try:
         systemctl("reload-or-restart", unit)
     except CommandError as error:
-        raise CommandError(f"{error}\n{journal(unit)}") from error
+        raise CommandError(f"{error}\n{journal(unit, began)}") from error
     if unit_properties(unit, "ActiveState").get("ActiveState") not in ("active", "reloading"):
-        raise CommandError(f"{unit} is not active after its reload:\n{journal(unit)}")
+        raise CommandError(f"{unit} is not active after its reload:\n{journal(unit, began)}")
 
 
 if __name__ == "__main__":

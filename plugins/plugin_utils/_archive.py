@@ -60,12 +60,12 @@ def pack(directory: str, archive: str) -> None:
 
 
 def members(directory: Path) -> list[str]:
-    """The files of a source, relative and sorted: what git tracks, or else all but :data:`IGNORED`."""
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z", "--cached"], cwd=directory, capture_output=True, check=False, text=True
-    )
-    if tracked.returncode == 0 and tracked.stdout:
-        names = tracked.stdout.split("\0")[:-1]
+    """The files of a source, relative and sorted: what git tracks, or else all but :data:`IGNORED`.
+
+    :raises ValueError: where a repository is, but git does not list it: what it leaves out may be secret.
+    """
+    if any((place / ".git").exists() for place in (directory, *directory.resolve().parents)):
+        names = _tracked(directory)
         return sorted(name for name in names if (directory / name).is_symlink() or (directory / name).is_file())
     found = []
     for top, directories, files in os.walk(directory):
@@ -73,6 +73,19 @@ def members(directory: Path) -> list[str]:
         links = [name for name in directories if os.path.islink(os.path.join(top, name))]
         found += [os.path.relpath(os.path.join(top, name), directory) for name in files + links if name not in IGNORED]
     return sorted(found)
+
+
+def _tracked(directory: Path) -> list[str]:
+    command = ["git", "ls-files", "-z", "--cached", "--recurse-submodules"]
+    try:
+        listed = subprocess.run(command, cwd=directory, capture_output=True, check=True, text=True).stdout
+    except FileNotFoundError as error:
+        raise ValueError(f"{directory} is in a git repository, and git is not installed on the controller") from error
+    except subprocess.CalledProcessError as error:
+        raise ValueError(f"git does not list what it tracks in {directory}: {error.stderr.strip()}") from error
+    if not listed:
+        raise ValueError(f"git tracks no file in {directory}; 'git add' what belongs to the app")
+    return listed.split("\0")[:-1]
 
 
 def _write(directory: Path, stream: t.IO[bytes]) -> None:

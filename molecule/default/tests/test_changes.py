@@ -60,8 +60,9 @@ def load(demo, tmp_path):
 
 
 def test_nothing_changes_and_check_mode_says_so(play):
-    checked = play(SITE, "--check", "--diff")
+    checked = play(SITE, "--check", "--diff", "-vvv")
     assert (checked.status, checked.changed) == (0, False), checked.output
+    assert "canary-" not in checked.output
 
 
 def test_a_new_release_drops_no_request(play, apps, source, load, demo):
@@ -112,9 +113,10 @@ def test_a_release_that_is_not_healthy_stays_out_of_traffic(play, apps, source, 
 def test_a_changed_value_of_the_environment_goes_by_way_of_the_other_slot(play, apps, load, demo):
     before = demo.ask("/").json
     with load(1_000) as clients:
-        deployed = play(SITE, flask_apps=apps(demo={"env": {"DEMO_MOTTO": "another"}}))
+        deployed = play(SITE, "--diff", "-vvv", flask_apps=apps(demo={"env": {"DEMO_MOTTO": "another"}}))
         report = clients.finish()
     assert deployed.status == 0, deployed.output
+    assert "canary-" not in deployed.output
     assert report["failed"] == 0, report["failures"]
     assert demo.ask("/").json["slot"] != before["slot"]
 

@@ -141,6 +141,30 @@ def test_only_what_git_tracks_is_packed(shop: Path):
     assert "run.sh" not in members(shop), "deleted, though git still tracks it"
 
 
+def test_a_repository_that_git_does_not_list_is_refused(shop: Path, monkeypatch: pytest.MonkeyPatch):
+    git(shop, "init", "--quiet")
+    with pytest.raises(ValueError, match="git tracks no file in .*; 'git add' what belongs to the app"):
+        members(shop)
+    (shop / ".git" / "HEAD").unlink()
+    with pytest.raises(ValueError, match="git does not list what it tracks in .*: fatal: not a git repository"):
+        members(shop)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ValueError, match="git is not installed on the controller"):
+        members(shop)
+
+
+def test_submodules_are_packed(shop: Path, tmp_path: Path):
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "part.py").write_text("")
+    for top in (part, shop):
+        git(top, "init", "--quiet")
+        git(top, "add", ".")
+        git(top, "commit", "--quiet", "--message", "first")
+    git(shop, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "part")
+    assert "part/part.py" in members(shop)
+
+
 def test_a_part_of_a_repository_is_packed_from_its_own_top(shop: Path):
     git(shop, "init", "--quiet")
     git(shop, "add", ".")
