@@ -143,10 +143,10 @@ def test_only_what_git_tracks_is_packed(shop: Path):
 
 def test_a_repository_that_git_does_not_list_is_refused(shop: Path, monkeypatch: pytest.MonkeyPatch):
     git(shop, "init", "--quiet")
-    with pytest.raises(ValueError, match="git tracks no file in .*; 'git add' what belongs to the app"):
+    with pytest.raises(ValueError, match=r"git tracks no file in .*; 'git add' what belongs to the app"):
         members(shop)
     (shop / ".git" / "HEAD").unlink()
-    with pytest.raises(ValueError, match="git does not list what it tracks in .*: fatal: not a git repository"):
+    with pytest.raises(ValueError, match=r"git does not list what it tracks in .*: fatal: not a git repository"):
         members(shop)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ValueError, match="git is not installed on the controller"):
