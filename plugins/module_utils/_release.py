@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import glob
 import grp
 import hashlib
 import json
@@ -268,6 +269,22 @@ def resolve(app: App) -> Release:
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", revision if app.source.get("pypi") else revision[:12])
     return Release(app, f"{readable}-{digest}", revision, python_version)
+
+
+def find(app: App, wanted: str) -> Release:
+    """Find a release that is on the host already, complete: by its id, or as the ``previous`` one."""
+    kept = sorted(
+        os.path.basename(path) for path in glob.glob(f"{app.releases}/*") if os.path.exists(f"{path}/.complete")
+    )
+    known = f"kept are {', '.join(kept) or 'none'}; in traffic is {app.linked_release('current') or 'none'}"
+    release_id = app.linked_release("previous") if wanted == "previous" else wanted
+    if release_id is None:
+        raise ReleaseError(f"there is no previous release to go back to; {known}")
+    if release_id not in kept:
+        raise ReleaseError(f"there is no complete release '{release_id}' on this host; {known}")
+    with open(os.path.join(app.releases, release_id, "REVISION"), encoding="utf-8") as stream:
+        provenance = dict(line.rstrip("\n").split(": ", 1) for line in stream)
+    return Release(app, release_id, provenance["revision"], provenance["python"])
 
 
 # --- building it ---------------------------------------------------------------------------------------------------

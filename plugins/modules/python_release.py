@@ -46,6 +46,12 @@ options:
     description: The version of uv that builds environments, with its hashes; a line of a requirements file.
     type: str
     required: true
+  pinned:
+    description:
+      - Apps, by name, that should have a release that is on the host already, by its id; V(previous) is the one that
+        was in traffic before the current one.
+    type: dict
+    default: {}
   keep:
     description: How many releases to keep besides the current and the previous one.
     type: int
@@ -99,6 +105,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     Builder,
     Release,
     ReleaseError,
+    find,
     resolve,
     retire,
 )
@@ -132,6 +139,7 @@ def main() -> None:
             "python": {"type": "str", "default": "/usr/bin/python3"},
             "extra_requirements": {"type": "list", "elements": "str", "default": []},
             "uv": {"type": "str", "required": True},
+            "pinned": {"type": "dict", "default": {}},
             "keep": {"type": "int", "default": 3},
         },
         supports_check_mode=True,
@@ -145,7 +153,9 @@ def main() -> None:
 def build_all(params: dict, check_mode: bool) -> dict:
     """Resolve every app before the first is built, so that a wrong input of one stops the run before any change."""
     apps = [(app_of(entry, params), entry) for entry in params["apps"]]
-    releases = [resolved(app, check_mode) for app, entry in apps if entry["state"] == "present"]
+    present = [app for app, entry in apps if entry["state"] == "present"]
+    pinned = params["pinned"]
+    releases = [found(app, pinned[app.name]) if app.name in pinned else resolved(app, check_mode) for app in present]
     missing = [release for release in releases if not release.complete]
     result = {
         "changed": bool(missing),
@@ -193,6 +203,13 @@ def app_of(entry: dict, params: dict) -> App:
         keep=params["keep"],
         archive=params["archives"].get(entry["name"], ""),
     )
+
+
+def found(app: App, wanted: str) -> Release:
+    try:
+        return find(app, wanted)
+    except ReleaseError as error:
+        raise ReleaseError(f"{app.name}: {error}") from error
 
 
 def resolved(app: App, check_mode: bool) -> Release:

@@ -233,6 +233,12 @@ RULES: dict[str, Rule] = {
         "must be one line of a requirements file that names a package",
         "gunicorn==27.0.1",
     ),
+    "python_app_pinned_releases{key}": Rule(is_app_name, "must be the name of an app", "shop"),
+    "python_app_pinned_releases{value}": Rule(
+        lambda value: isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}", value) is not None,
+        "must be the id of a release, or 'previous'",
+        "previous",
+    ),
     "gunicorn_systemd_releases{key}": Rule(is_app_name, "must be the name of an app", "shop"),
     "gunicorn_systemd_releases{value}": Rule(
         is_release,
@@ -252,6 +258,7 @@ RULES: dict[str, Rule] = {
         "must be empty, or an absolute path with {name} in it",
         "/srv/{name}/current",
     ),
+    "gunicorn_systemd_shared_by": between(0, 1000, 2),
     "gunicorn_systemd_probe_port": between(0, 65535, 443),
     "nginx_proxy_upstream": Rule(
         is_upstream,

@@ -8,6 +8,8 @@ import pytest
 from tests.load import Plan, background_load
 
 SITE = "flask_ops.production.site"
+DEPLOY = "flask_ops.production.deploy"
+ROLLBACK = "flask_ops.production.rollback"
 REQUESTS = 10_000
 
 
@@ -80,6 +82,41 @@ def test_a_new_release_drops_no_request(play, apps, source, load, demo):
     assert after["slot"] != before["slot"]
     assert list(report["seen"]["release"]) == [before["release"], after["release"]]
     assert demo.ask("/static/new.txt").body == "new"
+
+
+def test_rollback_goes_back_and_drops_no_request(play, load, demo):
+    before = demo.ask("/").json
+    with load(1_000) as clients:
+        went_back = play(ROLLBACK, app="demo")
+        report = clients.finish()
+    assert went_back.status == 0, went_back.output
+    assert report["failed"] == 0, report["failures"]
+    after = demo.ask("/").json
+    assert (after["release"] != before["release"], after["slot"] != before["slot"]) == (True, True)
+    assert demo.ask("/static/new.txt").status == 404
+
+
+def test_deploy_ships_one_app_and_touches_no_other(host, play, apps, source, demo):
+    before = demo.ask("/").json
+    started = host.check_output("systemctl show --value --property ActiveEnterTimestamp httpbin-blue nginx")
+    (source / "demo_app" / "static" / "newer.txt").write_text("newer")
+    shipped = play(DEPLOY, app="demo", flask_apps=apps(demo={"source": {"path": str(source)}}))
+    assert shipped.status == 0, shipped.output
+    assert demo.ask("/").json["release"] != before["release"]
+    assert demo.ask("/static/newer.txt").body == "newer"
+    assert host.check_output("systemctl show --value --property ActiveEnterTimestamp httpbin-blue nginx") == started
+
+
+def test_what_is_not_there_is_refused_by_name(play):
+    for playbook, variables, said in (
+        (DEPLOY, {"app": "dmeo"}, "'dmeo' is not an app in flask_apps; did you mean 'demo'?"),
+        (DEPLOY, {"app": "demo", "version": "v2"}, "the source of 'demo' is a directory, which has no version"),
+        (ROLLBACK, {"app": "demo", "release": "nope"}, "demo: there is no complete release 'nope' on this host; kept"),
+    ):
+        refused = play(playbook, **variables)
+        assert refused.status != 0
+        assert said in refused.output
+        assert not refused.changed
 
 
 def test_a_release_that_cannot_be_imported_stays_out_of_traffic(play, apps, source, load, demo):

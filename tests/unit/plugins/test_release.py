@@ -23,6 +23,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     Release,
     ReleaseError,
     distribution,
+    find,
     hand_over,
     links_in,
     obsolete,
@@ -241,6 +242,25 @@ def test_half_built_releases_go_but_for_the_new_one(tmp_path: Path):
     release = releases(tmp_path, "-half", "a", "new", keep=5)
     (tmp_path / "releases" / "new" / ".complete").unlink()
     assert obsolete_names(release) == {"half"}
+
+
+def test_a_kept_release_is_found_by_its_id_or_as_the_previous_one(tmp_path: Path):
+    home = releases(tmp_path, "r1", "r2", "r3").app
+    for name in ("r1", "r2"):
+        (tmp_path / "releases" / name / "REVISION").write_text(f"release: {name}\nrevision: c-{name}\npython: cp\n")
+    (tmp_path / "previous").symlink_to("releases/r1")
+    assert find(home, "r2") == Release(home, "r2", "c-r2", "cp")
+    assert find(home, "previous") == find(home, "r1")
+
+
+def test_a_release_that_is_not_kept_is_named_beside_those_that_are(tmp_path: Path):
+    home = releases(tmp_path, "r1", "r2").app
+    (tmp_path / "current").symlink_to("releases/r2")
+    (tmp_path / "releases" / "r1" / ".complete").unlink()
+    with pytest.raises(ReleaseError, match=r"no complete release 'r1' on this host; kept are .*r2; in traffic is r2"):
+        find(home, "r1")
+    with pytest.raises(ReleaseError, match="no previous release to go back to; kept are"):
+        find(home, "previous")
 
 
 def test_a_release_is_complete_when_it_says_so_and_its_python_is_there(tmp_path: Path):

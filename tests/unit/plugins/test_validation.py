@@ -369,6 +369,8 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "python_app_python": ["", "python3", "/usr/bin/../x", "/usr/bin/python3 -c", "/usr/bin/python3\n"],
     "python_app_keep_releases": [-1, 101, True, "3"],
     "python_app_extra_requirements": [[""], ["-r x"], ["--index-url=x"], ["gunicorn\n-r x"], "gunicorn", [1]],
+    "python_app_pinned_releases": [[], {"Shop": "r1"}, {"shop": "../r1"}, {"shop": "r 1"}, {"shop": ""}, {"shop": 1}],
+    "gunicorn_systemd_shared_by": [-1, 1001, True, "2"],
     "gunicorn_systemd_probe_port": [-1, 65536, "443"],
     "gunicorn_systemd_environment_file": ["", "/etc/environment", "/etc/{name} x", "/etc/{name}\n", "-/etc/{name}"],
     "gunicorn_systemd_writable_directory": ["/srv/shared", "/srv/{name} /etc", "/srv/%n/{name}", "+/srv/{name}", "/srv/{name}\n"],
@@ -552,6 +554,7 @@ LANDS_IN: dict[str, str] = {
     "gunicorn_systemd_writable_directory": UNIT,
     "gunicorn_systemd_release_link": ARGUMENT,
     "gunicorn_systemd_releases{key}": UNIT,
+    "python_app_pinned_releases{key}": UNIT,
     "nginx_proxy_upstream": NGINX.replace("{", "").replace("}", ""),  # {name} is filled in
     "nginx_proxy_static_directory": NGINX.replace("{", "").replace("}", ""),
 }
@@ -559,7 +562,7 @@ LANDS_IN: dict[str, str] = {
 
 def test_it_is_known_where_each_text_lands():
     texts_ = {path for path, rule in RULES.items() if not rule.says.startswith("must be from ")}
-    assert texts_ - {"gunicorn_systemd_releases{value}"} == LANDS_IN.keys()
+    assert texts_ - {"gunicorn_systemd_releases{value}", "python_app_pinned_releases{value}"} == LANDS_IN.keys()
 
 
 @pytest.mark.parametrize(("path", "forbidden"), LANDS_IN.items(), ids=LANDS_IN)
