@@ -37,6 +37,7 @@ class ActionModule(RenderingAction):
                 raise AnsibleActionFail(f"releases: there is no release of '{app['name']}'")
             release = args["releases"][app["name"]]
             described_app["release"] = release["path"]
+            described_app["venv"] = release["venv"]
         for slot in SLOTS:
 
             def render_slot(source, variables, slot=slot):

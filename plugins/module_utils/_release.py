@@ -304,7 +304,11 @@ class Builder:
         with lock(app):
             adopted = adopt_shared(app)
             if not release.complete:
-                self._step("build", self._build)
+                try:
+                    self._step("build", self._build)
+                except ReleaseError:
+                    remove(release.path)
+                    raise
             if app.linked_release("current") != release.id:
                 # What is in traffic has proved itself; what is not must import before it may go there.
                 self._step("pre-flight", self._preflight)

@@ -110,6 +110,7 @@ APP = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "host": {"type": "str", "default": "localhost"},
     "release": {"type": "str", "default": ""},
+    "venv": {"type": "str", "default": ""},
     "release_link": {"type": "str", "default": ""},
     "stop_timeout": {"type": "float", "default": 35},
     "health": {
@@ -165,6 +166,7 @@ def app_of(params: dict, must_exist: bool) -> App:
         host=params["host"],
         health=Health(**params["health"]),
         release=params["release"],
+        venv=params["venv"],
         release_link=params["release_link"],
         files={
             slot: [Entry.from_params(file, file["secret"], must_exist) for file in params[slot]["files"]]

@@ -58,6 +58,7 @@ class FakeHost(Host):
         self.broken: dict[str, Exception] = {}  # by the first word of a change
         self.nginx: int | Exception | None = 200
         self.queue: list[int] = []
+        self.gunicorn = "27.0.1"
 
     def change(self, words: str) -> None:
         """Take note of the next change, unless the run is interrupted, or this kind of change goes wrong."""
@@ -108,6 +109,9 @@ class FakeHost(Host):
         if isinstance(self.nginx, Exception):
             raise self.nginx
         return self.nginx
+
+    def gunicorn_version(self, venv: str, user: str) -> str:
+        return self.gunicorn
 
     def waiting(self, path: str) -> int:
         self.log.append(f"drain {path}")
@@ -232,6 +236,7 @@ def shop(release: str = "r1", **overrides: Any) -> App:
         "host": "shop.example.com",
         "health": Health("/healthz", 200, interval=1, deadline=30),
         "release": f"/srv/shop/releases/{release}",
+        "venv": f"/srv/shop/releases/{release}/venv",
         "release_link": "/srv/shop/current",
         "files": {slot: files(slot) for slot in SLOTS},
         "boot": {slot: Entry(BOOT, content=f"L+ {LINK} - - - - {slot}.sock".encode()) for slot in SLOTS},
@@ -307,6 +312,27 @@ def test_a_changed_file_of_the_slot_in_traffic_is_a_change(serving: FakeHost):
     serving.files[path] = State("file", b"edited by hand", "", 0o644, "root", "root")
     assert deploy(serving, "r1").slot == "green"
     assert_one_slot(serving, "green")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("23.0.0", "gunicorn 23.0.0, and 27.0.1 or newer"),
+        ("27.0.0", "gunicorn 27.0.0"),
+        ("", "no gunicorn"),
+    ],
+)
+def test_a_gunicorn_that_drops_requests_is_refused_before_anything_changes(serving: FakeHost, version: str, said: str):
+    serving.gunicorn = version
+    with pytest.raises(SwitchError, match=f"its environment has {said}.*\n.*blue still serves"):
+        deploy(serving, "r2")
+    assert serving.log == []
+
+
+@pytest.mark.parametrize("version", ["27.0.1", "27.1", "28.0.0", "100.0"])
+def test_a_newer_gunicorn_is_taken(serving: FakeHost, version: str):
+    serving.gunicorn = version
+    assert deploy(serving, "r2").slot == "green"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.filter.with_version import with_version
 
-GIT = {"name": "shop", "source": {"git": "https://git.example.com/shop.git", "version": "v1"}, "wsgi": "shop:app"}
-PYPI = {"name": "bin", "source": {"pypi": "httpbin[mainapp]==0.10.1"}}
-PATH = {"name": "blog", "source": {"path": "/home/me/blog"}}
-GONE = {"name": "old", "state": "absent"}
+GIT: dict[str, Any] = {"name": "shop", "source": {"git": "https://git.example.com/shop.git", "version": "v1"}, "wsgi": "shop:app"}
+PYPI: dict[str, Any] = {"name": "bin", "source": {"pypi": "httpbin[mainapp]==0.10.1"}}
+PATH: dict[str, Any] = {"name": "blog", "source": {"path": "/home/me/blog"}}
+GONE: dict[str, Any] = {"name": "old", "state": "absent"}
 APPS = [GIT, PYPI, PATH, GONE]
 
 
