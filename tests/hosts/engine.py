@@ -147,7 +147,9 @@ def engine_settings(machine: Machine) -> Settings:
     File locks and a folder for volatile things of its own keep this podman apart from the user's, whose locks live in
     shared memory under one name for all.
     """
-    containers: dict[str, Any] = {"base_hosts_file": "none"}
+    # A host runs a whole operating system, so its processes are not counted; nor has every tree the controller for
+    # that. 0 is "none": -1 would be taken for "not set".
+    containers: dict[str, Any] = {"base_hosts_file": "none", "pids_limit": 0}
     engine: dict[str, Any] = {
         "events_logger": "none",
         "lock_type": "file",
@@ -159,10 +161,8 @@ def engine_settings(machine: Machine) -> Settings:
         "default_subnet_pools": [{"base": ADDRESS_POOL, "size": 24}],
     }
     if needs_namespace(machine):
-        # crun refuses such trees; the limit on processes needs a controller that version 2 does not have here
-        # (0 is "none", -1 would be taken for "not set"); there is no systemd to ask for groups.
+        # crun refuses such trees, and there is no systemd to ask for groups.
         engine |= {"runtime": "runc", "cgroup_manager": "cgroupfs"}
-        containers |= {"pids_limit": 0}
     if not machine.may_raise_limits:
         # crun asks for unlimited locked memory, podman for its own limits: both above the hard limits.
         engine |= {"runtime": "runc"}

@@ -18,7 +18,8 @@ def test_an_ordinary_machine_gets_nothing_unusual() -> None:
     settings = engine_settings(ORDINARY)
     assert not needs_namespace(ORDINARY)
     assert not {"runtime", "cgroup_manager"} & settings["engine"].keys()
-    assert not {"pids_limit", "default_ulimits"} & settings["containers"].keys()
+    assert settings["containers"]["pids_limit"] == 0
+    assert "default_ulimits" not in settings["containers"]
 
 
 def test_a_hybrid_tree_needs_runc_a_namespace_and_no_limit_on_processes() -> None:

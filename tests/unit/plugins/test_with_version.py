@@ -8,7 +8,11 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.filter.with_version import with_version
 
-GIT: dict[str, Any] = {"name": "shop", "source": {"git": "https://git.example.com/shop.git", "version": "v1"}, "wsgi": "shop:app"}
+GIT: dict[str, Any] = {
+    "name": "shop",
+    "source": {"git": "https://git.example.com/shop.git", "version": "v1"},
+    "wsgi": "shop:app",
+}
 PYPI: dict[str, Any] = {"name": "bin", "source": {"pypi": "httpbin[mainapp]==0.10.1"}}
 PATH: dict[str, Any] = {"name": "blog", "source": {"path": "/home/me/blog"}}
 GONE: dict[str, Any] = {"name": "old", "state": "absent"}
