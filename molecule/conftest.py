@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,15 @@ def site(host, address):
         return Site(domain, address, certificate)
 
     return get
+
+
+@pytest.fixture
+def reboot(host):
+    """`reboot()`: restart the host, and wait until it can be reached again."""
+    scenario = os.environ["MOLECULE_SCENARIO_NAME"].replace("_", "-")
+    name = f"{scenario}-{host.backend.host}"
+    tool = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "tests" / "hosts"
+    return lambda: subprocess.run(["python3", tool, "reboot", name], check=True, capture_output=True)
 
 
 @dataclass(frozen=True)

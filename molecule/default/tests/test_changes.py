@@ -166,6 +166,14 @@ def test_the_right_slot_comes_back_after_its_processes_were_killed(host, unit, d
     assert unit(f"demo-{slot}.service").is_running
 
 
+def test_after_a_reboot_the_slot_that_was_in_traffic_serves(host, reboot, demo):
+    before = demo.ask("/").json
+    reboot()
+    assert host.run("systemctl is-system-running --wait").stdout.strip() == "running"
+    after = demo.ask("/").json
+    assert (after["release"], after["slot"]) == (before["release"], before["slot"])
+
+
 def test_an_absent_app_leaves_nothing_but_its_data(host, play, apps, demo):
     before = demo.ask("/").json
     removed = play(SITE, flask_apps=apps(demo={"env": {"DEMO_MOTTO": "another"}}, httpbin={"state": "absent"}))
