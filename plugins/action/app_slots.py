@@ -26,7 +26,7 @@ class ActionModule(RenderingAction):
             "name": app["name"],
             "state": app.get("state", "present"),
             "host": (app.get("domains") or ["localhost"])[0],
-            "health": _health(app["health"]),
+            "health": app["health"],
             "stop_timeout": app["graceful_timeout"] + 5,
             "release_link": args.get("release_link", "").format_map(app),
             "probe_port": args.get("probe_port"),
@@ -55,10 +55,3 @@ class ActionModule(RenderingAction):
         shown, secret = described([{**file, "each": [item], "as": "item"} for file in files], render)
         entries = shown + [{**file, "secret": True} for file in secret]
         return sorted(entries, key=lambda file: file["position"])
-
-
-def _health(health):
-    """A path that the app names must give 200. The top of a site may redirect or ask who is there."""
-    if health["status"] is None and health["path"] != "/":
-        return {**health, "status": 200}
-    return health

@@ -52,13 +52,19 @@ class Health:
 
     path: str
     status: int | None
-    """The status to expect. None accepts any below 500: an app without a health path proves only that it answers."""
+    """The status to expect. By default 200, but for the top of the site, which may redirect or ask who is there."""
     timeout: float = 5
     interval: float = 0.5
     deadline: float = 60
 
+    @property
+    def expected(self) -> str:
+        if self.status is None and self.path == "/":
+            return "a status below 500"
+        return str(self.status or 200)
+
     def accepts(self, status: int) -> bool:
-        return status == self.status if self.status else status < 500
+        return status < 500 if self.status is None and self.path == "/" else status == (self.status or 200)
 
 
 @dataclass(frozen=True)
@@ -232,9 +238,7 @@ class Switch:
 
     def slot_in_traffic(self) -> str | None:
         """The slot that the link names, or None before the first switch."""
-        target = self.host.link_target(self.app.socket_link) or ""
-        found = re.fullmatch(r"(blue|green)\.sock", os.path.basename(target))
-        return found.group(1) if found else None
+        return slot_named(self.host.link_target(self.app.socket_link))
 
     def differences(self, slot: str) -> list[Entry]:
         return [entry for entry in self.app.files[slot] if not self.host.read(entry.dest).satisfies(entry)]
@@ -350,11 +354,10 @@ class Switch:
             if self.host.state(service) == "failed" or self.host.restarts(service) >= restarts + 3:
                 raise SwitchError(self._failure(slot, f"{service} ends again and again"))
             if self.host.now() >= deadline:
-                expected = health.status or "a status below 500"
                 raise SwitchError(
                     self._failure(
                         slot,
-                        f"GET {health.path} on {slot}'s own socket gave {answer} instead of {expected} "
+                        f"GET {health.path} on {slot}'s own socket gave {answer} instead of {health.expected} "
                         f"for {health.deadline:g} s",
                     )
                 )
@@ -476,6 +479,12 @@ class Switch:
     def _step(self, words: str) -> None:
         self.result.changed = self.result.changed or not words.startswith("GET")
         self.result.steps.append(words)
+
+
+def slot_named(target: str | None) -> str | None:
+    """The slot that the target of ``current.sock`` names, or None where it names none."""
+    found = re.fullmatch(r"(blue|green)\.sock", os.path.basename(target or ""))
+    return found.group(1) if found else None
 
 
 def other(slot: str | None) -> str:

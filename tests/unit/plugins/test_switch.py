@@ -480,8 +480,14 @@ def test_a_slow_start_within_the_deadline_is_fine(serving: FakeHost):
     ("status", "answer", "healthy"),
     [(200, 200, True), (200, 302, False), (204, 204, True), (None, 302, True), (None, 404, True), (None, 500, False)],
 )
-def test_what_counts_as_healthy(status: int | None, answer: int, healthy: bool):
+def test_what_counts_as_healthy_at_the_top_of_a_site(status: int | None, answer: int, healthy: bool):
     assert Health("/", status).accepts(answer) is healthy
+
+
+@pytest.mark.parametrize(("answer", "healthy"), [(200, True), (204, False), (302, False), (404, False), (500, False)])
+def test_a_path_that_the_app_names_must_answer_200(answer: int, healthy: bool):
+    assert Health("/healthz", None).accepts(answer) is healthy
+    assert Health("/healthz", None).expected == "200"
 
 
 # --- what can go wrong after it --------------------------------------------------------------------------------------------

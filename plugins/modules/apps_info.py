@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: apps_info
+short_description: What serves each app of a host, and how it is
+version_added: 0.1.0
+description:
+  - Reads which slot is in traffic, which release it serves, since when, and asks the slot for its health.
+  - Changes nothing.
+author: [the flask_ops.production authors (@flask-ops)]
+options:
+  apps:
+    description: The apps, as in the C(gunicorn_systemd) role, defaults filled in.
+    type: list
+    elements: dict
+    required: true
+  release_link:
+    description: The link that names the release in traffic; C({name}) stands for the app's name.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Reads as always.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Ask how the apps are
+  flask_ops.production.apps_info:
+    apps: "{{ gunicorn_systemd_apps | flask_ops.production.with_defaults('gunicorn_systemd') }}"
+    release_link: /srv/{name}/current
+"""
+
+RETURN = r"""
+apps:
+  description: What was found, by app.
+  returned: success
+  type: dict
+  contains:
+    summary:
+      description: One line that a person can read.
+      type: str
+      sample: "shop: green serves 3f2c9a1b7d20-5e1c88aa since Mon 2026-11-23 18:36:12 UTC; GET /healthz: 200"
+    slot:
+      description: The slot in traffic; null where there is none.
+      type: str
+    release:
+      description: The release in traffic; null where there is none.
+      type: str
+    since:
+      description: When the slot's service was started, as systemd tells it.
+      type: str
+    state:
+      description: What systemd says of the slot's service.
+      type: str
+      sample: active
+    health:
+      description: The status of an answer on the slot's own socket, or why there was none.
+      type: str
+    healthy:
+      description: Whether that is what the app should answer.
+      type: bool
+"""
+
+import http.client
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, unit_properties
+from ansible_collections.flask_ops.production.plugins.module_utils._switch import Health, Host, slot_named
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "dict", "required": True},
+            "release_link": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        found = {app["name"]: look(app, module.params["release_link"].format_map(app)) for app in module.params["apps"]}
+    except (CommandError, KeyError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, apps=found)
+
+
+def look(app: dict, release_link: str) -> dict:
+    host, name = Host(), app["name"]
+    slot = slot_named(host.link_target(f"/run/{name}/current.sock"))
+    if slot is None:
+        nothing = dict.fromkeys(("slot", "release", "since", "state", "health"))
+        return {**nothing, "healthy": False, "summary": f"{name}: nothing is in traffic"}
+    service = unit_properties(f"{name}-{slot}.service", "ActiveState", "ActiveEnterTimestamp")
+    release = os.path.basename(host.link_target(release_link) or "") or None
+    health = Health(**app["health"])
+    domain = (app.get("domains") or ["localhost"])[0]
+    answer: int | str
+    try:
+        answer = host.ask_socket(f"/run/{name}/{slot}.sock", health.path, domain, health.timeout)
+    except (OSError, http.client.HTTPException) as error:
+        answer = str(error) or type(error).__name__
+    state, since = service["ActiveState"], service["ActiveEnterTimestamp"]
+    return {
+        "slot": slot,
+        "release": release,
+        "since": since,
+        "state": state,
+        "health": str(answer),
+        "healthy": isinstance(answer, int) and health.accepts(answer),
+        "summary": f"{name}: {slot} "
+        + (f"serves {release} since {since}" if state == "active" else f"should serve {release}, but is {state}")
+        + f"; GET {health.path}: {answer}",
+    }
+
+
+if __name__ == "__main__":
+    main()
