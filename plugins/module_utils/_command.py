@@ -14,6 +14,10 @@ LAST_LINES = 25
 """How many lines of a program's output or of a journal an error message quotes."""
 
 
+CONSEQUENCE = "gunicorn.errors.HaltServer"
+"""What gunicorn's master raises because a worker could not import the app."""
+
+
 class CommandError(Exception):
     """A program ended with a status other than 0, or did not end in time."""
 
@@ -84,7 +88,7 @@ def last_lines(text: str, count: int = LAST_LINES) -> str:
 
 
 def telling_lines(text: str, count: int = LAST_LINES) -> str:
-    """The lines up to the last exception, if there is one; else the last lines.
+    """The lines up to the last exception that is a reason, if there is one; else the last lines.
 
     A gunicorn whose app cannot be imported goes on to tell about each of its workers, and is started again: the
     reason is soon far from the end.
@@ -94,7 +98,7 @@ def telling_lines(text: str, count: int = LAST_LINES) -> str:
     """
     lines = [line for line in text.splitlines() if line.strip()]
     for end in range(len(lines) - 1, 0, -1):
-        if lines[end - 1].startswith("  ") and not lines[end].startswith(" "):
+        if lines[end - 1].startswith("  ") and not lines[end].startswith((" ", CONSEQUENCE)):
             return "\n".join(lines[max(0, end + 1 - count) : end + 1])
     return "\n".join(lines[-count:])
 

@@ -25,6 +25,14 @@ def test_the_reason_is_quoted_however_much_follows_it() -> None:
     assert quoted.splitlines() == TRACEBACK.splitlines()[-3:]
 
 
+def test_what_gunicorn_makes_of_the_reason_is_not_taken_for_it() -> None:
+    consequence = (
+        "Traceback (most recent call last):\n  File x\ngunicorn.errors.HaltServer: <HaltServer 'Worker failed'>"
+    )
+    assert telling_lines(f"{TRACEBACK}\n{AFTERMATH}\n{consequence}").endswith("this release is broken")
+    assert telling_lines(consequence).endswith("<HaltServer 'Worker failed'>")
+
+
 def test_the_last_of_several_reasons_is_quoted() -> None:
     assert telling_lines(f"{TRACEBACK}\n{AFTERMATH}\n{TRACEBACK.replace('broken', 'late')}\n{AFTERMATH}").endswith(
         "late"
