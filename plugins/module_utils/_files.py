@@ -140,18 +140,16 @@ class Transaction:
     """Entries that are brought to their state together, or not at all."""
 
     entries: list[Entry]
-    changes: list[Change] = field(default_factory=list)
     _undo: list[t.Callable[[], None]] = field(default_factory=list)
     _aside: list[str] = field(default_factory=list)
 
     def plan(self) -> list[Change]:
-        """Compare every entry with the file system; remember and return what differs."""
+        """Compare every entry with the file system; return what differs."""
         states = [(entry, State.read(entry.dest)) for entry in self.entries]
-        self.changes = [Change(entry, before) for entry, before in states if not before.satisfies(entry)]
-        return self.changes
+        return [Change(entry, before) for entry, before in states if not before.satisfies(entry)]
 
     def apply(self) -> None:
-        """Make the planned changes. An error on the way takes back those already made."""
+        """Make the changes that are needed. An error on the way takes back those already made."""
         try:
             for entry in self.entries:
                 # Read again: a change before this one may have taken its directory away, or replaced it.

@@ -169,13 +169,11 @@ class Host:
     def read(self, path: str) -> State:
         return State.read(path)
 
-    def write(self, entries: list[Entry]) -> bool:
-        """Bring files to their state; return whether any was not."""
+    def write(self, entries: list[Entry]) -> None:
+        """Bring files to their state."""
         transaction = Transaction(entries)
-        changed = bool(transaction.plan())
         transaction.apply()
         transaction.commit()
-        return changed
 
     def ask_socket(self, path: str, request: str, host: str, timeout: float) -> int:
         """The status of a GET over a slot's own socket."""

@@ -154,8 +154,7 @@ def build_all(params: dict, check_mode: bool) -> dict:
     """Resolve every app before the first is built, so that a wrong input of one stops the run before any change."""
     apps = [(app_of(entry, params), entry) for entry in params["apps"]]
     present = [app for app, entry in apps if entry["state"] == "present"]
-    pinned = params["pinned"]
-    releases = [found(app, pinned[app.name]) if app.name in pinned else resolved(app, check_mode) for app in present]
+    releases = [release_of(app, params["pinned"].get(app.name), check_mode) for app in present]
     missing = [release for release in releases if not release.complete]
     result = {
         "changed": bool(missing),
@@ -205,22 +204,16 @@ def app_of(entry: dict, params: dict) -> App:
     )
 
 
-def found(app: App, wanted: str) -> Release:
+def release_of(app: App, pinned: str | None, check_mode: bool) -> Release:
+    """The release that is asked for by name, or else the one that the app's inputs give."""
     try:
-        return find(app, wanted)
+        return find(app, pinned) if pinned else resolve(app)
     except ReleaseError as error:
         raise ReleaseError(f"{app.name}: {error}") from error
-
-
-def resolved(app: App, check_mode: bool) -> Release:
-    try:
-        return resolve(app)
     except (CommandError, KeyError, OSError) as error:
         if check_mode and not os.path.isdir(app.build):
             # A fresh host: what the real run installs and creates before this step is not there yet.
             return Release(app, UNKNOWN, UNKNOWN, UNKNOWN)
-        raise ReleaseError(f"{app.name}: {error}") from error
-    except ReleaseError as error:
         raise ReleaseError(f"{app.name}: {error}") from error
 
 

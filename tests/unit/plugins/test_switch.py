@@ -173,8 +173,7 @@ class FakeHost(Host):
             self.files.pop(found, None)
             self.links.pop(found, None)
 
-    def write(self, entries: list[Entry]) -> bool:
-        changed = False
+    def write(self, entries: list[Entry]) -> None:
         for entry in entries:
             if not self.read(entry.dest).satisfies(entry):
                 self.change(f"write {entry.dest}")
@@ -182,8 +181,6 @@ class FakeHost(Host):
                     entry.kind, entry.content, entry.target, entry.mode, entry.owner, entry.group
                 )
                 self.watch()
-                changed = True
-        return changed
 
     # --- what the tests ask ------------------------------------------------------------------------------------------
 
