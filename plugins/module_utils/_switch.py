@@ -147,6 +147,9 @@ class Host:
 
     def stop(self, *units: str, timeout: float) -> None:
         systemctl("stop", *units, timeout=timeout + 30)
+        # A process that ends with an error while it is being stopped leaves a failed unit, which nobody needs to see.
+        with contextlib.suppress(CommandError):
+            systemctl("reset-failed", *units)
 
     def reload_units(self) -> None:
         systemctl("daemon-reload")
@@ -443,7 +446,7 @@ class Switch:
 
     def _any_trace(self, slot: str) -> bool:
         units = self.app.units(slot)
-        return any(self.host.state(unit) not in ("inactive", "failed", "") for unit in units) or any(
+        return any(self.host.state(unit) not in ("inactive", "") for unit in units) or any(
             map(self.host.enabled, units)
         )
 

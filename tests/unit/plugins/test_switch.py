@@ -42,6 +42,7 @@ class FakeHost(Host):
     def __init__(self) -> None:
         self.active: set[str] = set()
         self.enabled_units: set[str] = set()
+        self.failed: set[str] = set()
         self.files: dict[str, State] = {}
         self.links: dict[str, str] = {}
         self.loaded: dict[str, State] = {}  # the units' files as systemd read them last
@@ -73,7 +74,7 @@ class FakeHost(Host):
     # --- asking ----------------------------------------------------------------------------------------------------
 
     def state(self, unit: str) -> str:
-        return "active" if unit in self.active else "inactive"
+        return "active" if unit in self.active else "failed" if unit in self.failed else "inactive"
 
     def restarts(self, unit: str) -> int:
         return int(self.restarts_per_second * self.seconds)
@@ -156,7 +157,11 @@ class FakeHost(Host):
         self._ran(slot)
 
     def stop(self, *units: str, timeout: float) -> None:
-        self._each("stop", units, self.active.discard)
+        self._each("stop", units, self._stop)
+
+    def _stop(self, unit: str) -> None:
+        self.active.discard(unit)
+        self.failed.discard(unit)
 
     def reload_units(self) -> None:
         self.change("daemon-reload")
@@ -302,6 +307,13 @@ def test_each_change_goes_to_the_idle_slot(serving: FakeHost):
         assert_one_slot(serving, slot)
         assert (serving.serving(), result.slot) == (release, slot)
         assert not deploy(serving, release).changed
+
+
+def test_a_failed_unit_of_the_idle_slot_is_cleared(serving: FakeHost):
+    serving.failed = {"shop-green.service"}
+    assert "stop green" in deploy(serving, "r1").steps
+    assert serving.failed == set()
+    assert not deploy(serving, "r1").changed
 
 
 def test_a_changed_file_of_the_slot_in_traffic_is_a_change(serving: FakeHost):
