@@ -2,6 +2,7 @@
 # `make lint unit` may be combined; PYTHON3=python3.13 chooses another Python.
 PYTHON3 ?= python3
 RUN := $(PYTHON3) tests/env.py
+PIN := --upgrade --quiet --universal --generate-hashes --custom-compile-command "make pins"
 
 help: ## this list
 	@awk -F ' *## *' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -15,10 +16,13 @@ unit: ## plugins and templates, no host needed (seconds)
 contract: ## what holds for the whole repository (seconds)
 	$(RUN) tests/check.py contract
 
+system: ## the demonstration and the installed package, as users have them (minutes)
+	$(RUN) tests/check.py system
+
 scenario: ## one role on fresh test hosts: S=nginx_proxy (step by step: DO=converge, see molecule/README.md)
 	$(RUN) $(if $(DO),molecule -c .config/molecule/config.yml $(DO) --scenario-name,tests/check.py) $(or $(S),$(error Which scenario? For instance S=nginx_proxy))
 
-test: ## everything: lint, unit, contract, then every scenario
+test: ## everything: lint, unit, contract, system, then every scenario
 	$(RUN) tests/check.py
 
 demo: ## the demonstration application on a test host, up and running
@@ -37,12 +41,16 @@ hosts: ## list the test hosts
 host-stop: ## stop a test host: NAME=web1
 	@$(PYTHON3) tests/hosts down $(or $(NAME),$(error Which host? See `make hosts`))
 
+package: ## build the collection into dist/; the same commit gives the same file
+	$(RUN) python tests/package.py dist
+
 pins: ## choose the newest allowed versions of the tools again
-	$(RUN) uv pip compile tests/requirements.in --output-file tests/requirements.txt --upgrade --quiet \
-	  --universal --python-version 3.11 --generate-hashes --custom-compile-command "make pins"
+	$(RUN) uv pip compile tests/requirements.in --output-file tests/requirements.txt --python-version 3.11 $(PIN)
+	$(RUN) uv pip compile tests/system/newest-ansible.in --output-file tests/system/newest-ansible.txt \
+	  --python-version 3.13 $(PIN)
 
 clean: ## remove the environment, caches and all test hosts
 	-$(PYTHON3) tests/hosts down --all
 	rm -rf .venv .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lint unit contract scenario test demo demo-stop host hosts host-stop pins clean
+.PHONY: help lint unit contract system scenario test demo demo-stop host hosts host-stop package pins clean

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Run the project's checks and count them: `check.py [lint] [unit] [contract] [scenario ...]`
+"""Run the project's checks and count them: `check.py [lint] [unit] [contract] [system] [scenario ...]`
 
-Without a name, everything. A failing step does not hide the ones after it. At the end: how long each
-step took, and one line `N passed, N failed`. pytest's tests are counted one by one, also those that
-Molecule runs on the test hosts; any other step counts as one.
+Without a name, everything. A failing step does not hide the ones after it. Several scenarios run two at
+a time, since they mostly wait; of those that pass, only the result is shown. At the end: how long each step
+took, and one line `N passed, N failed`. pytest's tests are counted one by one, also those that Molecule runs
+on the test hosts; any other step counts as one.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +31,8 @@ LINT = {
     "lint: mypy": ["mypy", "--no-error-summary"],
     "lint: changelog": ["antsibull-changelog", "lint"],
 }
+PYTEST = ("unit", "contract", "system")
+SCENARIOS_AT_ONCE = 2
 MOLECULE = ["molecule", "-c", ".config/molecule/config.yml"]
 
 
@@ -59,24 +64,33 @@ def steps(wanted: list[str]) -> dict[str, list[str]]:
     for name in wanted:
         if name == "lint":
             found |= LINT
-        elif name in ("unit", "contract"):
+        elif name in PYTEST:
             found[name] = ["pytest", f"tests/{name}"]
         elif name in scenarios():
             found[f"scenario {name}"] = [*MOLECULE, "test", "--scenario-name", name]
         else:
-            sys.exit(f"No check is called {name!r}. There are: lint, unit, contract, {', '.join(scenarios())}")
+            sys.exit(f"No check is called {name!r}. There are: lint, {', '.join(PYTEST)}, {', '.join(scenarios())}")
     return found
 
 
-def run(name: str, command: list[str]) -> Result:
-    """Run one step in view: what takes long shows how far it is."""
-    print(f"\n=== {name}: {' '.join(command)}", flush=True)
+def run(name: str, command: list[str], in_view: bool = True) -> Result:
+    """Run one step that writes a report of its tests.
+
+    :param in_view: show its output as it comes; else all of it at the end, and only if the step failed.
+    """
+    headline = f"\n=== {name}: {' '.join(command)}"
+    print(headline if in_view else f"...            {name}", flush=True)
     report = REPORTS / f"{name.replace(' ', '-')}.xml"
     report.unlink(missing_ok=True)
     environment = os.environ | {"PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} --junit-xml={report}"}
     start = time.monotonic()
-    succeeded = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+    if in_view:
+        succeeded, output = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0, ""
+    else:
+        succeeded, output = quiet(command, environment)
     result = Result(name, time.monotonic() - start, *counts(report, succeeded))
+    if result.failed and output:
+        print(headline, output, sep="\n")
     print(result, flush=True)
     return result
 
@@ -84,13 +98,20 @@ def run(name: str, command: list[str]) -> Result:
 def run_lint(name: str, command: list[str]) -> Result:
     """Run one tool that has something to say only if it finds something."""
     start = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    failed = done.returncode != 0
-    if failed:
-        print(f"\n=== {name}: {' '.join(command)}\n{done.stdout}{done.stderr}", flush=True)
-    result = Result(name, time.monotonic() - start, int(not failed), int(failed))
+    succeeded, output = quiet(command, os.environ)
+    if not succeeded:
+        print(f"\n=== {name}: {' '.join(command)}\n{output}", flush=True)
+    result = Result(name, time.monotonic() - start, int(succeeded), int(not succeeded))
     print(result, flush=True)
     return result
+
+
+def quiet(command: list[str], environment: Mapping[str, str]) -> tuple[bool, str]:
+    """Run a command; whether it succeeded, and all that it said."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return done.returncode == 0, done.stdout
 
 
 def counts(report: Path, succeeded: bool) -> tuple[int, int, int]:
@@ -109,13 +130,16 @@ def counts(report: Path, succeeded: bool) -> tuple[int, int, int]:
 
 
 def main(wanted: list[str]) -> int:
-    todo = steps(wanted or ["lint", "unit", "contract", *scenarios()])
+    todo = steps(wanted or ["lint", *PYTEST, *scenarios()])
     REPORTS.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     lint = [name for name in todo if name in LINT]
+    on_hosts = [name for name in todo if name.startswith("scenario ")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # they do not disturb each other
         results = list(pool.map(run_lint, lint, [LINT[name] for name in lint]))
-    results += [run(name, command) for name, command in todo.items() if name not in LINT]
+    results += [run(name, todo[name]) for name in todo if name not in LINT and name not in on_hosts]
+    with ThreadPoolExecutor(SCENARIOS_AT_ONCE) as pool:
+        results += pool.map(partial(run, in_view=len(on_hosts) == 1), on_hosts, [todo[name] for name in on_hosts])
     if len(results) > 1:
         print(f"\n=== {time.monotonic() - start:.0f} s in all")
         print(*results, sep="\n")

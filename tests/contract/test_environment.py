@@ -9,6 +9,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from tests.package import build
+
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = {
     "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "meta", "playbooks",
@@ -41,9 +43,7 @@ def test_the_pins_are_what_is_asked_for_and_what_is_installed():
 
 
 def test_the_package_holds_only_what_users_need(tmp_path: Path):
-    run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path))
-    (package,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(package) as archive:
+    with tarfile.open(build(tmp_path)) as archive:
         names = archive.getnames()
     assert {name.split("/")[0] for name in names} <= PUBLISHED
     assert [name for name in names if "/." in name or "__pycache__" in name or "/fragments" in name] == []
