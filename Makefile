@@ -16,13 +16,16 @@ unit: ## plugins and templates, no host needed (seconds)
 contract: ## what holds for the whole repository (seconds)
 	$(RUN) tests/check.py contract
 
+published: ## what is published: sanity tests, Galaxy's importer, the site (minutes at first)
+	$(RUN) tests/check.py published
+
 system: ## the demonstration and the installed package, as users have them (minutes)
 	$(RUN) tests/check.py system
 
 scenario: ## one role on fresh test hosts: S=nginx_proxy (step by step: DO=converge, see molecule/README.md)
 	$(RUN) $(if $(DO),molecule -c .config/molecule/config.yml $(DO) --scenario-name,tests/check.py) $(or $(S),$(error Which scenario? For instance S=nginx_proxy))
 
-test: ## everything: lint, unit, contract, system, then every scenario
+test: ## everything: all of the above, every scenario
 	$(RUN) tests/check.py
 
 demo: ## the demonstration application on a test host, up and running
@@ -41,6 +44,9 @@ hosts: ## list the test hosts
 host-stop: ## stop a test host: NAME=web1
 	@$(PYTHON3) tests/hosts down $(or $(NAME),$(error Which host? See `make hosts`))
 
+site: ## the documentation as a site, in .venv/site/html
+	$(RUN) python -m tests.site
+
 package: ## build the collection into dist/; the same commit gives the same file
 	$(RUN) python tests/package.py dist
 
@@ -53,4 +59,4 @@ clean: ## remove the environment, caches and all test hosts
 	-$(PYTHON3) tests/hosts down --all
 	rm -rf .venv .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lint unit contract system scenario test demo demo-stop host hosts host-stop package pins clean
+.PHONY: help lint unit contract published system scenario test demo demo-stop host hosts host-stop site package pins clean

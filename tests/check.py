@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the project's checks and count them: `check.py [lint] [unit] [contract] [system] [scenario ...]`
+"""Run the project's checks and count them: `check.py [lint] [published] [unit] [contract] [system] [scenario ...]`
 
 Without a name, everything. A failing step does not hide the ones after it. Several scenarios run two at
 a time, since they mostly wait; of those that pass, only the result is shown. At the end: how long each step
@@ -30,7 +30,15 @@ LINT = {
     "lint: ruff format": ["ruff", "format", "--check", "--quiet"],
     "lint: mypy": ["mypy", "--no-error-summary"],
     "lint: changelog": ["antsibull-changelog", "lint"],
+    "lint: antsibull-docs": [
+        *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."),
+    ],
 }
+PUBLISHED = {
+    "published: sanity": ["python", "-m", "tests.sanity"],
+    "published: site": ["python", "-m", "tests.site"],
+}
+TOOLS = {"lint": LINT, "published": PUBLISHED}
 PYTEST = ("unit", "contract", "system")
 SCENARIOS_AT_ONCE = 2
 MOLECULE = ["molecule", "-c", ".config/molecule/config.yml"]
@@ -62,14 +70,16 @@ def steps(wanted: list[str]) -> dict[str, list[str]]:
     """What the given names stand for: step -> command."""
     found: dict[str, list[str]] = {}
     for name in wanted:
-        if name == "lint":
-            found |= LINT
+        if name in TOOLS:
+            found |= TOOLS[name]
         elif name in PYTEST:
             found[name] = ["pytest", f"tests/{name}"]
         elif name in scenarios():
             found[f"scenario {name}"] = [*MOLECULE, "test", "--scenario-name", name]
         else:
-            sys.exit(f"No check is called {name!r}. There are: lint, {', '.join(PYTEST)}, {', '.join(scenarios())}")
+            sys.exit(
+                f"No check is called {name!r}. There are: {', '.join((*TOOLS, *PYTEST))}, {', '.join(scenarios())}"
+            )
     return found
 
 
@@ -95,7 +105,7 @@ def run(name: str, command: list[str], in_view: bool = True) -> Result:
     return result
 
 
-def run_lint(name: str, command: list[str]) -> Result:
+def run_tool(name: str, command: list[str]) -> Result:
     """Run one tool that has something to say only if it finds something."""
     start = time.monotonic()
     succeeded, output = quiet(command, os.environ)
@@ -130,14 +140,14 @@ def counts(report: Path, succeeded: bool) -> tuple[int, int, int]:
 
 
 def main(wanted: list[str]) -> int:
-    todo = steps(wanted or ["lint", *PYTEST, *scenarios()])
+    todo = steps(wanted or [*TOOLS, *PYTEST, *scenarios()])
     REPORTS.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    lint = [name for name in todo if name in LINT]
+    tools = [name for name in todo if name.partition(": ")[0] in TOOLS]
     on_hosts = [name for name in todo if name.startswith("scenario ")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # they do not disturb each other
-        results = list(pool.map(run_lint, lint, [LINT[name] for name in lint]))
-    results += [run(name, todo[name]) for name in todo if name not in LINT and name not in on_hosts]
+        results = list(pool.map(run_tool, tools, [todo[name] for name in tools]))
+    results += [run(name, todo[name]) for name in todo if name not in tools and name not in on_hosts]
     with ThreadPoolExecutor(SCENARIOS_AT_ONCE) as pool:
         results += pool.map(partial(run, in_view=len(on_hosts) == 1), on_hosts, [todo[name] for name in on_hosts])
     if len(results) > 1:

@@ -387,6 +387,35 @@ def _anchors(text: str) -> set[str]:
     return marks | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+COMMANDS = re.compile(r"^(```+)(?:console|sh|bash)?\n(.*?)^\1", re.MULTILINE | re.DOTALL)
+
+
+@promise(
+    ({"README.md": "```\nmake dmeo\n```\n", "Makefile": "demo: ## x\n"}, "README.md: make has no target 'dmeo'"),
+    ({"README.md": "```\nmake scenario S=wbe\n```\n", "Makefile": "scenario:\n"}, "there is no scenario 'wbe'"),
+    ({"README.md": "```\nansible-playbook -i x flask_ops.production.stie\n```\n"}, "playbooks/stie.yml is not there"),
+    (
+        {"README.md": "```\nansible-playbook flask_ops.production.site\n```\n", "playbooks/site.yml": "[]\n"},
+        "no test runs flask_ops.production.site",
+    ),
+)
+def commands_in_the_documentation_work(tree: Tree) -> Complaints:
+    """What a reader types exists; and each playbook that the documentation shows is run by a test."""
+    targets = set(re.findall(r"^([a-z-]+):", tree.text("Makefile"), re.MULTILINE)) if tree.has("Makefile") else set()
+    tests = "".join(tree.text(path) for path in tree.files("molecule/*.py", "molecule/*.yml", "tests/system/*.py"))
+    for path in tree.files("*.md"):
+        commands = "\n".join(block for _, block in COMMANDS.findall(tree.text(path)))
+        for line in re.findall(r"^ *(?:\$ )?make ([a-z][a-z -]*)", commands, re.MULTILINE):
+            yield from (f"{path}: make has no target {word!r}" for word in line.split() if word not in targets)
+        for scenario in sorted(set(re.findall(r"\bS=([\w-]+)", commands)) - set(tree.scenarios())):
+            yield f"{path}: there is no scenario {scenario!r}"
+        for playbook in sorted(set(re.findall(r"ansible-playbook .*flask_ops\.production\.(\w+)", commands))):
+            if not tree.has(f"playbooks/{playbook}.yml"):
+                yield f"{path}: playbooks/{playbook}.yml is not there"
+            elif f"flask_ops.production.{playbook}" not in tests:
+                yield f"{path}: no test runs flask_ops.production.{playbook}"
+
+
 # --- All files -----------------------------------------------------------------------------------
 
 # In brackets, so that this file does not match itself.
