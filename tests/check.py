@@ -33,6 +33,7 @@ LINT = {
     "lint: antsibull-docs": [
         *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."),
     ],
+    "lint: zizmor": ["zizmor", "--offline", "--no-progress", "--quiet", ".github/workflows"],
 }
 PUBLISHED = {
     "published: sanity": ["python", "-m", "tests.sanity"],

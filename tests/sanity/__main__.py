@@ -31,15 +31,8 @@ subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "--disable-
 
 def ansible_test(package: Path, folder: Path) -> int:
     """Run the sanity tests on the package as it is once installed; their exit status."""
-    install = [
-        "ansible-galaxy",
-        "collection",
-        "install",
-        package,
-        "-p",
-        folder,
-        "--force",
-    ]  # this checkout counts as one
+    # Without --force, this checkout counts as an installation already.
+    install = ["ansible-galaxy", "collection", "install", str(package), "-p", str(folder), "--force"]
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
     collection = folder / "ansible_collections" / "flask_ops" / "production"
     (collection / "tests" / "sanity").mkdir(parents=True)
