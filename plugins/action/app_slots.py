@@ -7,7 +7,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import SLOTS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
-from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
 
 
 class ActionModule(RenderingAction):
@@ -45,13 +45,7 @@ class ActionModule(RenderingAction):
                 return render(source, {**known, **variables})
 
             described_app[slot] = {
-                "files": self._files(args["files"], {**app, "slot": slot}, render_slot),
-                "boot": self._files([args["boot"]], {**app, "slot": slot}, render_slot)[0],
+                "files": in_order(args["files"], {**app, "slot": slot}, render_slot),
+                "boot": in_order([args["boot"]], {**app, "slot": slot}, render_slot)[0],
             }
         return described_app
-
-    @staticmethod
-    def _files(files, item, render):
-        shown, secret = described([{**file, "each": [item], "as": "item"} for file in files], render)
-        entries = shown + [{**file, "secret": True} for file in secret]
-        return sorted(entries, key=lambda file: file["position"])

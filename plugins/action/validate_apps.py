@@ -7,6 +7,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import role_options
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
     entry_errors,
+    fleet_errors,
     platform_errors,
     variable_errors,
 )
@@ -29,6 +30,10 @@ class ActionModule(ActionBase):
             key: self._templar.template(value) if key in known else value for key, value in ours.items() if key != name
         }
         errors = entry_errors(self._task.args.get("entries"), name, roles) + variable_errors(values, roles)
+        if not errors:
+            errors = fleet_errors(
+                self._task.args["entries"], name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"]
+            )
         if not errors:
             facts = task_vars.get("ansible_facts", {})
             if not {"distribution", "memtotal_mb"} <= facts.keys():

@@ -33,6 +33,12 @@ def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict]
     return shown, secret
 
 
+def in_order(files: list[dict[str, t.Any]], item: dict[str, t.Any], render: Render) -> list[dict]:
+    """Return the files for one item, in the order given, each saying whether it is secret."""
+    shown, secret = described([{**file, "each": [item], "as": "item"} for file in files], render)
+    return sorted([*shown, *({**file, "secret": True} for file in secret)], key=lambda file: file["position"])
+
+
 def _entry(file: dict[str, t.Any], item: dict[str, t.Any] | None, render: Render) -> dict[str, t.Any]:
     state = file.get("state") or _default_state(file)
     if item is not None and item.get("state") == "absent":

@@ -126,6 +126,43 @@ def is_command(text: str) -> bool:
     return is_one_line(text) and bool(words) and not words[0].startswith("-") and not operators & set(words)
 
 
+NAMED_SCHEDULES = ("minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "semiannually", "yearly")
+
+
+def _times(number: str) -> str:
+    """One part of a date or time, as systemd.time(7) has it: any, one, several, a range, each so many."""
+    one = rf"(\*|({number})(\.\.({number}))?)(/[0-9]{{1,4}})?"
+    return f"{one}(,{one})*"
+
+
+_DAY_NAME = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DATE = rf"({_times('[12][0-9]{3}')}-)?{_times('0?[1-9]|1[0-2]')}[-~]{_times('0?[1-9]|[12][0-9]|3[01]')}"
+_SIXTY = _times("[0-5]?[0-9]")
+SCHEDULE_PARTS = (
+    rf"{_DAY_NAME}((,|\.\.){_DAY_NAME})*",
+    _DATE,
+    rf"{_times('[01]?[0-9]|2[0-3]')}:{_SIXTY}(:{_SIXTY})?",
+    r"UTC|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z_]+)+",
+)
+"""Weekdays, date, time and time zone. Each may be left out, but not all of the first three."""
+
+
+def is_schedule(text: str) -> bool:
+    """A calendar event of systemd's: ``Mon..Fri *-*-* 06:00``, ``hourly``."""
+    words, position = text.split(" "), 0
+    if words[0] in NAMED_SCHEDULES:
+        position, words = 3, words[1:]
+    elif re.fullmatch(SCHEDULE_PARTS[3], words[0]):
+        return False
+    for word in words:
+        while position < len(SCHEDULE_PARTS) and not re.fullmatch(SCHEDULE_PARTS[position], word):
+            position += 1
+        if position == len(SCHEDULE_PARTS):
+            return False
+        position += 1
+    return True
+
+
 def is_environment_value(value: t.Any) -> bool:
     """Anything systemd's EnvironmentFile can carry on one line. It refuses a file with a Unicode noncharacter."""
     if isinstance(value, str):
@@ -220,6 +257,20 @@ RULES: dict[str, Rule] = {
     "client_max_body_size": matches(
         r"[0-9]{1,9}[kKmMgG]?", "must be a number of bytes, or of k, m or g, as nginx takes it", "10m"
     ),
+    "processes[].name": matches(
+        r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?",
+        "must be 1 to 30 lower-case letters, digits and hyphens, start with a letter, end with a letter or digit",
+        "worker",
+    ),
+    "processes[].schedule": Rule(
+        is_schedule, "must be a calendar event as systemd takes it: weekdays, date, time, or a word", "Mon..Fri 06:00"
+    ),
+    "processes[].instances": between(1, 64, 2),
+    "processes[].start_seconds": between(1, 300, 3, "seconds"),
+    "processes[].stop_timeout": between(1, 86400, 300, "seconds"),
+    "processes[].only_on": matches(
+        r"[A-Za-z0-9_][^\s\x00-\x1f\x7f]*", "must be the name of a host in the inventory", "web1.example.com"
+    ),
     "nginx_proxy_http_port": between(1, 65535, 80),
     "nginx_proxy_https_port": between(1, 65535, 443),
     "python_app_keep_releases": between(0, 100, 3),
@@ -274,3 +325,6 @@ RULES: dict[str, Rule] = {
 }
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
+RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")
+for _name in ("releases{key}", "releases{value}", "environment_file", "writable_directory"):
+    RULES[f"app_processes_{_name}"] = RULES[f"gunicorn_systemd_{_name}"]

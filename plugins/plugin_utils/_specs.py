@@ -23,6 +23,7 @@ ENTRIES = {
     "python_app": "python_app_apps",
     "gunicorn_systemd": "gunicorn_systemd_apps",
     "nginx_proxy": "nginx_proxy_sites",
+    "app_processes": "app_processes_apps",
 }
 """By role: the variable that holds its list of entries."""
 
@@ -74,6 +75,8 @@ def _complete(given: dict[str, t.Any], options: Options) -> dict[str, t.Any]:
                 complete[name] = {}
         if option["type"] == "dict" and "options" in option and complete[name] is not None:
             complete[name] = _complete(complete[name], option["options"])
+        if option["type"] == "list" and "options" in option and complete[name] is not None:
+            complete[name] = [_complete(item, option["options"]) for item in complete[name]]
     return complete
 
 

@@ -14,6 +14,7 @@ import re
 import typing as t
 from collections.abc import Iterable, Mapping
 
+from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
@@ -80,6 +81,28 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
             elif name in options and name != ENTRIES.get(role):
                 errors += _value_errors(variables[name], options[name], name, name)
     return errors + (_port_errors(variables) if "nginx_proxy" in roles else [])
+
+
+def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Iterable[str]) -> list[str]:
+    """What is right on one host, and not on several: a list of apps that is right otherwise.
+
+    :param hosts: all hosts of the play.
+    :param inventory: all hosts that there are.
+    """
+    hosts, inventory = list(hosts), list(inventory)
+    errors = []
+    for place, process in (
+        found for index, entry in enumerate(entries) for found in _processes(entry, f"{name}[{index}]")
+    ):
+        only = process.get("only_on")
+        if only and only not in inventory:
+            errors.append(f"{place}.only_on: '{only}' is not a host of the inventory{_nearest(only, inventory)}")
+        elif not only and process.get("kind", "worker") != "worker" and len(hosts) > 1:
+            errors.append(
+                f"{place}.only_on: is needed, since each of {len(hosts)} hosts would run this {process['kind']}; "
+                f"a good value is {hosts[0]}, or '{{{{ inventory_hostname }}}}' where each of them should"
+            )
+    return errors
 
 
 def platform_errors(facts: Mapping[str, t.Any]) -> list[str]:
@@ -162,9 +185,34 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     for option, variables in (("env", env), ("secrets", secrets)):
         if isinstance(variables, Mapping):
             errors += _unsafe_settings(variables, f"{place}.{option}")
+    errors += [error for where, process in _processes(entry, place) for error in _process_errors(process, where)]
     errors += _nested_paths(entry.get("shared_paths"), f"{place}.shared_paths")
     if entry.get("worker_class") == "sync" and (entry.get("threads") or 1) != 1:
         errors.append(f"{place}.threads: goes with worker_class gthread; a sync worker has one thread")
+    return errors
+
+
+def _processes(entry: Mapping[str, t.Any], place: str) -> list[tuple[str, Mapping[str, t.Any]]]:
+    """The processes of an app, each with its place; none of one that is absent."""
+    processes = entry.get("processes")
+    if entry.get("state", "present") != "present" or not isinstance(processes, (list, tuple)):
+        return []
+    return [
+        (f"{place}.processes[{number}]", process)
+        for number, process in enumerate(processes)
+        if isinstance(process, Mapping)
+    ]
+
+
+def _process_errors(process: Mapping[str, t.Any], place: str) -> list[str]:
+    """A timer, and only a timer, has a schedule; a worker, and only a worker, has several instances."""
+    errors, kind = [], process.get("kind", "worker")
+    if kind == "timer" and not process.get("schedule"):
+        errors.append(f"{place}.schedule: is needed with kind timer{_good('processes[].schedule')}")
+    if kind != "timer" and process.get("schedule"):
+        errors.append(f"{place}.schedule: goes with kind timer only")
+    if kind != "worker" and (process.get("instances") or 1) != 1:
+        errors.append(f"{place}.instances: goes with kind worker only; there is never a second {kind}")
     return errors
 
 
@@ -215,9 +263,13 @@ def _port_errors(variables: Mapping[str, t.Any]) -> list[str]:
 
 
 def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
-    """Names and domains that two entries claim."""
+    """Names, domains and units that two entries claim."""
     errors = []
-    claimed: dict[tuple[str, str], str] = {}
+    claimed: dict[tuple[str, str], str] = {
+        ("unit", f"{entry.get('name')}-{suffix}"): f"a unit of the app {entry.get('name')}"
+        for entry in entries
+        for suffix in OTHER_UNITS
+    }
     for index, entry in enumerate(entries):
         claims = [("name", entry.get("name"), f"{name}[{index}].name")]
         if entry.get("state", "present") == "present" and isinstance(entry.get("domains"), (list, tuple)):
@@ -227,12 +279,17 @@ def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
                 ("domain", domain, f"{name}[{index}].domains[{number}]")
                 for number, domain in enumerate(entry["domains"])
             ]
+        claims += [
+            ("unit", f"{entry.get('name')}-{process.get('name')}", f"{place}.name")
+            for place, process in _processes(entry, f"{name}[{index}]")
+        ]
         for kind, value, place in claims:
             if not isinstance(value, str):
                 continue
             first = claimed.setdefault((kind, value), place)
             if first != place:
-                errors.append(f"{place}: '{value}' is already {first}; each app needs a {kind} of its own")
+                owner = "process" if kind == "unit" else "app"
+                errors.append(f"{place}: '{value}' is already {first}; each {owner} needs a {kind} of its own")
     return errors
 
 

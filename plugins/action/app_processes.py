@@ -1,0 +1,58 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
+from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import (
+    command_line,
+    on_host,
+    unit_name,
+    units,
+)
+
+
+class ActionModule(RenderingAction):
+    """Renders the files of every process that this host should run; the module brings them to their state."""
+
+    _VALID_ARGS = frozenset(("apps", "releases", "files", "timer"))
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        render, host = self.renderer(task_vars), task_vars["inventory_hostname"]
+        apps = [self._described(app, on_host(app, host), render) for app in self._task.args["apps"]]
+        arguments = {"apps": apps}
+        return self._execute_module("flask_ops.production.app_processes", module_args=arguments, task_vars=task_vars)
+
+    def _described(self, app, processes, render):
+        if not processes:
+            return {"name": app["name"], "processes": []}
+        releases = self._task.args["releases"]
+        if app["name"] not in releases:
+            raise AnsibleActionFail(f"releases: there is no release of '{app['name']}'")
+        release = releases[app["name"]]
+        return {
+            "name": app["name"],
+            "release": release["id"],
+            "processes": [self._process(app, process, release, render) for process in processes],
+        }
+
+    def _process(self, app, process, release, render):
+        known = {
+            "app": app,
+            "process": process,
+            "command": command_line(process),
+            "release": release,
+            "sandbox": SANDBOX,
+        }
+        files = [*self._task.args["files"], *([self._task.args["timer"]] if process["kind"] == "timer" else [])]
+        item = {**app, "process": process["name"], "unit": unit_name(app, process)}
+        return {
+            "name": process["name"],
+            "units": units(app, process),
+            "start_seconds": process["start_seconds"],
+            "files": in_order(files, item, lambda source, variables: render(source, {**known, **variables})),
+        }

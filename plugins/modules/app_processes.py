@@ -1,0 +1,153 @@
+#!/usr/bin/python
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_processes
+short_description: Run an app's workers, schedulers and timers from its release
+version_added: 0.1.0
+description:
+  - Brings the processes of each app, beside the web, to their state. A worker is an instance of a systemd template unit,
+    C(<app>-<process>@1.service) and so on; a scheduler is a service; a timer is a timer with its service.
+  - A process whose release, command or environment has changed is stopped, for which it has its O(apps[].processes)
+    C(stop_timeout), and started. Of several instances, the first one must keep running before the others follow, one
+    after the other. What a timer has started is left to end; its next run finds what is new.
+  - A process that does not keep running takes everything back. What ran before runs again, and the error quotes the
+    last lines of its journal.
+  - A process that is not listed any more is stopped and removed; so are all processes of an app whose state is C(absent).
+author: [the flask_ops.production authors (@flask-ops)]
+options:
+  apps:
+    description: The apps, as in the C(app_processes) role.
+    type: list
+    elements: dict
+    required: true
+  releases:
+    description: Where each app's release is, by the app's name, as M(flask_ops.production.python_release) returns it.
+    type: dict
+    required: true
+  files:
+    description:
+      - The files of a process, as in M(flask_ops.production.config_files). C({name}), C({process}) and C({unit}) stand for
+        the names of the app, the process and its unit, without the type of the unit. The templates see C(app), C(process),
+        C(command), as systemd takes it, C(release) and C(sandbox).
+    type: list
+    elements: dict
+    required: true
+  timer:
+    description: The file, as in O(files), that a timer has besides.
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    description: Says which processes would be stopped, started and restarted.
+    support: full
+  diff_mode:
+    description: Shows each file before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring the processes of each app to their state
+  flask_ops.production.app_processes:
+    apps: "{{ app_processes_apps | flask_ops.production.with_defaults('app_processes') }}"
+    releases: "{{ python_app_releases }}"
+    files:
+      - dest: /etc/{name}/processes
+      - dest: /etc/{name}/processes/{process}
+      - src: process.service.j2
+        dest: /etc/systemd/system/{unit}.service
+    timer:
+      src: process.timer.j2
+      dest: /etc/systemd/system/{unit}.timer
+"""
+
+RETURN = r"""
+apps:
+  description: What happened to the processes of each app, by its name.
+  returned: success
+  type: dict
+  contains:
+    summary:
+      description: One line that a person can read; empty for an app that has no processes.
+      type: str
+      sample: "shop: worker@1, beat at release 3f2c9a1b7d20-5e1c88aa; restart worker@1, restart beat, in 4.2 s"
+    steps:
+      description: The steps that were taken.
+      type: list
+      elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._processes import (
+    App,
+    Host,
+    Process,
+    ProcessError,
+    Processes,
+)
+
+# What the action plugin of the same name makes of the documented options: one entry an app, rendered.
+APP = {
+    "name": {"type": "str", "required": True},
+    "release": {"type": "str", "default": ""},
+    "processes": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "units": {"type": "list", "elements": "str", "required": True},
+            "start_seconds": {"type": "float", "required": True},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {**FILE_OPTIONS, "secret": {"type": "bool", "default": False}},
+            },
+        },
+    },
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}},
+        supports_check_mode=True,
+    )
+    done: dict = {"changed": False, "apps": {}, "diff": []}
+    # Apps that lose processes come first: another one may get a unit of that name.
+    params = sorted(module.params["apps"], key=lambda app: bool(app["processes"]))
+    try:
+        for app in params:
+            result = Processes(app_of(app, must_exist=not module.check_mode), Host()).run(module.check_mode)
+            done["changed"] = done["changed"] or result.changed
+            done["apps"][app["name"]] = {"summary": result.summary, "steps": result.steps}
+            done["diff"] += result.diff
+    except (ProcessError, CommandError, OSError, KeyError) as error:
+        module.fail_json(msg=str(error), **done)
+    module.exit_json(**done)
+
+
+def app_of(params: dict, must_exist: bool) -> App:
+    return App(
+        name=params["name"],
+        release=params["release"],
+        processes=[
+            Process(
+                name=process["name"],
+                units=tuple(process["units"]),
+                start_seconds=process["start_seconds"],
+                files=[Entry.from_params(file, file["secret"], must_exist) for file in process["files"]],
+            )
+            for process in params["processes"]
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
