@@ -22,7 +22,7 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils import _pending
@@ -120,6 +120,11 @@ class Host(SwitchHost):
         """What systemd calls this very run of a unit; another one after each start."""
         return unit_properties(unit, "InvocationID").get("InvocationID", "")
 
+    def age(self, unit: str) -> float:
+        """For how many seconds a unit has been active."""
+        since = unit_properties(unit, "ActiveEnterTimestampMonotonic").get("ActiveEnterTimestampMonotonic")
+        return time.monotonic() - int(since or 0) / 1_000_000
+
     def description(self, unit: str) -> str:
         return unit_properties(unit, "Description").get("Description", "")
 
@@ -182,6 +187,7 @@ class Processes:
         self.host = host
         self.result = Result()
         self._touched: set[str] = set()
+        self._invocations: dict[str, str] = {}
         self._by_unit = {unit: process for process in app.processes for unit in process.units}
 
     def run(self, check_mode: bool = False) -> Result:
@@ -199,6 +205,9 @@ class Processes:
             ]
         elif plan:
             self._carry_out(plan, transaction)
+        else:
+            # What runs only since a moment ago may be one that ends again and again.
+            self._watch({unit: self.host.invocation(unit) for unit in self._by_unit})
         self._summarize(self.host.now() - began)
         return self.result
 
@@ -288,8 +297,7 @@ class Processes:
         self.result.steps.append(f"stop {self._short(unit)}")
 
     def _renew(self, units: list[str], running: Iterable[str]) -> None:
-        """Restart units one after the other, then wait until each has run long enough."""
-        until = {}
+        """Restart units one after the other, then wait until all that were restarted so far have run long enough."""
         for unit in units:
             self._touched.add(unit)
             # Stopped for as long as it takes, also one that systemd is about to start again by itself.
@@ -300,17 +308,22 @@ class Processes:
                 raise ProcessError(self._failure(unit, f"did not start: {error}")) from error
             self.host.forget(unit)
             self.result.steps.append(f"{'restart' if unit in running else 'start'} {self._short(unit)}")
-            if not _is_timer(unit):
-                until[unit] = (self.host.invocation(unit), self.host.now() + self._by_unit[unit].start_seconds)
-        while until:
-            for unit, (invocation, deadline) in list(until.items()):
-                # Asked in this order: a unit that ends between the two questions has another invocation, or none.
-                if self.host.state(unit) != "active" or self.host.invocation(unit) != invocation:
-                    seconds = self._by_unit[unit].start_seconds
+            self._invocations[unit] = self.host.invocation(unit)
+        self._watch(self._invocations)
+
+    def _watch(self, invocations: Mapping[str, str]) -> None:
+        """Wait until each unit, in the run of it that is meant, has run for its time: what ends at once ends before."""
+        left = dict(invocations)
+        while left:
+            for unit, invocation in list(left.items()):
+                # Asked in this order: a unit that ended between two questions has another invocation, or none.
+                age, state = self.host.age(unit), self.host.state(unit)
+                seconds = self._by_unit[unit].start_seconds
+                if state != "active" or self.host.invocation(unit) != invocation:
                     raise ProcessError(self._failure(unit, f"did not run for {seconds:g} s"))
-                if self.host.now() >= deadline:
-                    del until[unit]
-            if until:
+                if age >= seconds or _is_timer(unit):
+                    del left[unit]
+            if left:
                 self.host.sleep(0.2)
 
     def _failure(self, unit: str, what: str) -> str:

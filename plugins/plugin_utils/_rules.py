@@ -266,7 +266,7 @@ RULES: dict[str, Rule] = {
         is_schedule, "must be a calendar event as systemd takes it: weekdays, date, time, or a word", "Mon..Fri 06:00"
     ),
     "processes[].instances": between(1, 64, 2),
-    "processes[].start_seconds": between(1, 300, 3, "seconds"),
+    "processes[].start_seconds": between(1, 300, 5, "seconds"),
     "processes[].stop_timeout": between(1, 86400, 300, "seconds"),
     "processes[].only_on": matches(
         r"[A-Za-z0-9_][^\s\x00-\x1f\x7f]*", "must be the name of a host in the inventory", "web1.example.com"

@@ -207,9 +207,9 @@ def _processes(entry: Mapping[str, t.Any], place: str) -> list[tuple[str, Mappin
 def _process_errors(process: Mapping[str, t.Any], place: str) -> list[str]:
     """A timer, and only a timer, has a schedule; a worker, and only a worker, has several instances."""
     errors, kind = [], process.get("kind", "worker")
-    if kind == "timer" and not process.get("schedule"):
+    if kind == "timer" and process.get("schedule") is None:
         errors.append(f"{place}.schedule: is needed with kind timer{_good('processes[].schedule')}")
-    if kind != "timer" and process.get("schedule"):
+    if kind != "timer" and process.get("schedule") is not None:
         errors.append(f"{place}.schedule: goes with kind timer only")
     if kind != "worker" and (process.get("instances") or 1) != 1:
         errors.append(f"{place}.instances: goes with kind worker only; there is never a second {kind}")

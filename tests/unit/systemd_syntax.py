@@ -50,3 +50,32 @@ def comment_ends(rest: Iterator[str]) -> None:
             next(rest, "")
         elif character in "\n\r":
             return
+
+
+def command_read_by_systemd(line: str, instance: str = "") -> list[str]:
+    """The words of a command as systemd.service(5), COMMAND LINES, and systemd.unit(5), SPECIFIERS, describe them."""
+    words: list[str] = []
+    word, quote, inside = "", "", False
+    rest = iter(line)
+    for character in rest:
+        if character == "\\":
+            escaped = next(rest)
+            assert escaped in "\\\"'", f"an escape that is not looked into here: {escaped}"
+            word, inside = word + escaped, True
+        elif character == "%":
+            specifier = next(rest)
+            word, inside = word + {"%": "%", "i": instance}[specifier], True
+        elif character == "$":
+            assert next(rest) == "$", f"a variable would be expanded in {line}"
+            word, inside = word + "$", True
+        elif quote:
+            quote, word = ("", word) if character == quote else (quote, word + character)
+        elif character in "\"'":
+            quote, inside = character, True
+        elif character in " \t\n\r":
+            words += [word] if inside else []
+            word, inside = "", False
+        else:
+            word, inside = word + character, True
+    assert not quote
+    return words + ([word] if inside else [])

@@ -20,6 +20,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
     SUPPORTED,
     entry_errors,
+    fleet_errors,
     platform_errors,
     variable_errors,
 )
@@ -47,6 +48,11 @@ def errors_of(*apps: Any) -> list[str]:
 
 def with_value(path: str, value: Any) -> tuple[dict[str, Any], str]:
     """A good app but for one value, given by the rule's path, and the value's place in it."""
+    if path.startswith("processes[]."):
+        name = path.removeprefix("processes[].")
+        process = {"name": "digest", "command": "flask digest"}
+        process |= {"kind": "timer", "schedule": "daily"} if name == "schedule" else {}
+        return app(processes=[process | {name: value}]), f"processes[0].{name}"
     options = path.split(".")
     place = re.sub(r"\[\]$", "[0]", path)
     value = [value] if path.endswith("[]") else value
@@ -113,6 +119,21 @@ BAD: dict[str, list[Any]] = {
     "timeout": [0, -1, 3601, True, "30"],
     "graceful_timeout": [0, -1, 3601, True],
     "client_max_body_size": ["", "10mb", "10 m", "m", "-1", "1.5m", "10m;", "1234567890", 1048576],
+    "processes[].name": [
+        "", "Worker", "1worker", "worker-", "-worker", "w" * 31, "work er", "worker@", "worker.service", "wor_ker", "w\n", 7,
+        "ü",
+    ],
+    "processes[].command": ["", " ", "rq worker\nid", "a && b", "a | b", "echo 'x", "a\0", "--help", 7],
+    "processes[].schedule": [
+        "", "dayly", "Daily", "daily daily", "06:00 Mon", "25:00", "6", "*-13-01", "*-*-32", "mon 06:00", "06:00\n",
+        "06:60", "* * * * *", "@daily", "06:00  UTC", "UTC", "Mon..Foo 06:00", "$x", "%h", "06:00;", True,
+    ],
+    "processes[].instances": [0, -1, 65, True, "2", 1.5],
+    "processes[].start_seconds": [0, -1, 301, True, 0.5],
+    "processes[].stop_timeout": [0, -1, 86401, True, "90"],
+    "processes[].only_on": ["", "-x", "web 1", "web1\n", 1],
+    "processes[].kind": ["cron", "", True],
+    "processes[].stop_signal": ["TERM", "SIGKILL", 15],
     "state": ["gone", "", True],
     "purge": ["yes", 1, "true"],
 }  # fmt: skip
@@ -149,6 +170,8 @@ def options_with_rules(options: Options, path: str = "") -> list[str]:
             found += options_with_rules(option["options"], full)
         elif option["type"] == "dict":
             found += [f"{full}{{key}}", f"{full}{{value}}"]
+        elif option["type"] == "list" and "options" in option:
+            found += options_with_rules(option["options"], f"{full}[]")
         elif option["type"] == "list":
             found.append(f"{full}[]")
         elif option["type"] != "bool" and "choices" not in option:
@@ -170,6 +193,12 @@ def test_every_rule_for_an_entry_is_tested_with_bad_values():
     }  # fmt: skip
 
 
+SCHEDULES = [
+    "minutely", "hourly", "daily", "weekly", "monthly", "Mon", "*-*-15", "quarterly", "semiannually", "yearly", "daily UTC", "06:00",
+    "06:00:30", "Mon 06:00", "Mon..Fri 06:00", "Sat,Sun 6:5", "*:0/15", "*:*:0/2", "*-*-01 04:00", "*-01,07-01 00:00",
+    "2027-*-1/2 3..5:00", "*-*~01 23:59:59", "Fri *-*-13 13:13 Europe/Berlin", "Mon..Wed,Fri *-2..4-* 00:00 UTC",
+]  # fmt: skip
+
 GOOD: dict[str, list[Any]] = {
     "name": ["shop", "s1", "my-shop-2", "s" * 30],
     "domains[]": ["shop.example.com", "xn--mnchen-3ya.de", "a.co", "1.example.com", "shop.test", "a--b.example"],
@@ -188,6 +217,10 @@ GOOD: dict[str, list[Any]] = {
     "migrate": ["flask --app shop db upgrade", "python manage.py 'two words' a;b", "FLASK_X=1 flask db upgrade"],
     "health.path": ["/", "/healthz", "/health?full=1&x=%20"],
     "client_max_body_size": ["0", "10m", "10M", "1g", "512k", "1048576"],
+    "processes[].name": ["w", "worker", "worker-2", "w" * 30],
+    "processes[].command": ["celery --app shop worker -n 'w{instance}@%h'", "flask say \"50 $\"", "A=1 rq worker high low"],
+    "processes[].schedule": SCHEDULES,
+    "processes[].only_on": ["web1", "web1.example.com", "192.0.2.1", "2001:db8::1"],
 }  # fmt: skip
 
 
@@ -217,9 +250,22 @@ def test_an_absent_app_needs_its_name_only():
     assert errors_of({"state": "absent"}) == ["flask_apps[0].name: is missing; a good value is shop"]
 
 
+A = {"name": "a", "command": "run a"}
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"processes": [{"name": "a"}]}, "flask_apps[0].processes[0].command: is missing; a good value is celery --app"),
+        ({"processes": [{"command": "a"}]}, "flask_apps[0].processes[0].name: is missing; a good value is worker"),
+        ({"processes": [{**A, "comand": "a"}]}, "processes[0].comand: is not a known option; did you mean 'command'?"),
+        ({"processes": ["rq worker"]}, "flask_apps[0].processes[0]: must be a dictionary, not 'rq worker'"),
+        ({"processes": [{**A, "kind": "timer"}]}, "processes[0].schedule: is needed with kind timer; a good value is Mon"),
+        ({"processes": [{**A, "schedule": "daily"}]}, "flask_apps[0].processes[0].schedule: goes with kind timer only"),
+        ({"processes": [{**A, "kind": "scheduler", "instances": 2}]}, "[0].instances: goes with kind worker only; there is"),
+        ({"processes": [A, A]}, "processes[1].name: 'shop-a' is already flask_apps[0].processes[0].name; each process needs"),
+        ({"processes": [{**A, "name": "blue"}]}, "processes[0].name: 'shop-blue' is already a unit of the app shop; each"),
+        ({"processes": [{**A, "name": "migrate"}]}, "'shop-migrate' is already a unit of the app shop; each process needs"),
         ({"wokers": 2}, "flask_apps[0].wokers: is not a known option; did you mean 'workers'?"),
         ({"health": {"pth": "/"}}, "flask_apps[0].health.pth: is not a known option; did you mean 'path'?"),
         ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are client_max_body_size, domains, env, "),
@@ -283,6 +329,48 @@ def test_names_and_domains_that_two_apps_claim_are_refused():
 def test_an_absent_app_gives_its_domains_to_another_but_not_its_name():
     assert errors_of(app(), app(name="old", state="absent")) == []
     assert len(errors_of(app(), {"name": "shop", "state": "absent"})) == 1
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_process_and_a_slot_of_another_app_may_not_have_one_unit(state: str):
+    other = (
+        app(name="shop-x", domains=["x.example.com"]) if state == "present" else {"name": "shop-x", "state": "absent"}
+    )
+    (error,) = errors_of(app(processes=[{"name": "x-green", "command": "a"}]), other)
+    assert error.startswith("flask_apps[0].processes[0].name: 'shop-x-green' is already a unit of the app shop-x; ")
+
+
+def test_processes_of_two_apps_may_not_have_one_unit():
+    first, second = (
+        app(processes=[{"name": "x-a", "command": "a"}]),
+        app(name="shop-x", domains=["x.example.com"], processes=[A]),
+    )
+    (error,) = errors_of(first, second)
+    assert error.startswith(
+        "flask_apps[1].processes[0].name: 'shop-x-a' is already flask_apps[0].processes[0].name; each"
+    )
+    assert errors_of(first, second | {"name": "shop-y"}) == []
+
+
+@pytest.mark.parametrize("kind", ["scheduler", "timer"])
+def test_on_several_hosts_what_must_run_once_says_where(kind: str):
+    process = {"name": "a", "command": "a", "kind": kind, "schedule": "daily"}
+
+    def errors(hosts: list[str], **options: Any) -> list[str]:
+        entries = [app(), app(processes=[{**A, "kind": "worker"}, process | options])]
+        return fleet_errors(entries, "flask_apps", hosts, ["web1", "web2", "db1"])
+
+    assert errors(["web1"]) == []
+    assert errors(["web1", "web2"], only_on="web2") == []
+    assert errors(["web1"], only_on="web2") == []
+    (error,) = errors(["web1", "web2"])
+    assert error.startswith(
+        "flask_apps[1].processes[1].only_on: is needed, since each of 2 hosts would run this " + kind
+    )
+    assert error.endswith("; a good value is web1, or '{{ inventory_hostname }}' where each of them should")
+    assert errors(["web1"], only_on="wbe2") == [
+        "flask_apps[1].processes[1].only_on: 'wbe2' is not a host of the inventory; did you mean 'web2'?"
+    ]
 
 
 @pytest.mark.parametrize("entries", [None, "shop", {"name": "shop"}, 7])
@@ -382,6 +470,8 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         {"shop": {"id": "r 1", "path": "/r", "directory": "/r/app", "venv": "/r/venv"}},
     ],
 }  # fmt: skip
+for _name in ("releases", "environment_file", "writable_directory"):
+    BAD_VARIABLES[f"app_processes_{_name}"] = BAD_VARIABLES[f"gunicorn_systemd_{_name}"]
 
 
 @pytest.mark.parametrize(
@@ -421,6 +511,8 @@ def test_what_one_role_publishes_another_takes():
         "nginx_proxy_upstream": published["gunicorn_systemd_upstream"],
         "nginx_proxy_static_directory": published["python_app_static_directory"],
     }
+    for name in ("releases", "environment_file", "writable_directory"):
+        taken[f"app_processes_{name}"] = taken[f"gunicorn_systemd_{name}"]
     filled = {
         name: value.replace("{{ python_app_root }}", root) if isinstance(value, str) else value
         for name, value in taken.items()
@@ -542,6 +634,10 @@ LANDS_IN: dict[str, str] = {
     "shared_paths[]": UNIT,
     "static.path": UNIT,
     "migrate": ARGUMENT,
+    "processes[].name": NGINX + UNIT + "/.@_",  # units, paths
+    "processes[].command": ARGUMENT,  # quoted as systemd wants it
+    "processes[].schedule": UNIT.replace(" ", "") + "#",
+    "processes[].only_on": ARGUMENT,
     "health.path": CONTROL + " #",  # the first line of a request
     "env{key}": UNIT + "=#",
     "secrets{key}": UNIT + "=#",
@@ -551,6 +647,9 @@ LANDS_IN: dict[str, str] = {
     "python_app_python": ARGUMENT + " ",
     "python_app_extra_requirements[]": ARGUMENT,
     "gunicorn_systemd_environment_file": UNIT,
+    "app_processes_environment_file": UNIT,
+    "app_processes_writable_directory": UNIT,
+    "app_processes_releases{key}": UNIT,
     "gunicorn_systemd_writable_directory": UNIT,
     "gunicorn_systemd_release_link": ARGUMENT,
     "gunicorn_systemd_releases{key}": UNIT,
@@ -562,7 +661,12 @@ LANDS_IN: dict[str, str] = {
 
 def test_it_is_known_where_each_text_lands():
     texts_ = {path for path, rule in RULES.items() if not rule.says.startswith("must be from ")}
-    assert texts_ - {"gunicorn_systemd_releases{value}", "python_app_pinned_releases{value}"} == LANDS_IN.keys()
+    dictionaries = {
+        "gunicorn_systemd_releases{value}",
+        "app_processes_releases{value}",
+        "python_app_pinned_releases{value}",
+    }
+    assert texts_ - dictionaries == LANDS_IN.keys()
 
 
 @pytest.mark.parametrize(("path", "forbidden"), LANDS_IN.items(), ids=LANDS_IN)
@@ -588,7 +692,7 @@ def test_no_text_that_is_accepted_breaks_out(data: st.DataObject):
     pieces = [RULES[path].example, *NGINX, *UNIT, "..", "/", "-", "{name}", "é", "٣", "\x85", "\u2028"]
     value = "".join(data.draw(st.lists(st.sampled_from(pieces) | st.text(max_size=3), max_size=5)))
     if RULES[path].accepts(value):
-        allowed = value.replace("{name}", "") if path.startswith(("python_app", "gunicorn", "nginx")) else value
+        allowed = value.replace("{name}", "") if path.startswith(("python_app", "gunicorn", "nginx", "app_")) else value
         assert not set(allowed) & set(LANDS_IN[path]), value
         assert "\n" not in value
 

@@ -10,6 +10,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import command_line
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
     ROLES,
@@ -26,6 +27,9 @@ APP: dict[str, Any] = {
     "source": {"git": "https://git.example.com/acme/shop.git", "version": "v1.4.2"},
     "wsgi": "shop:create_app()",
     "domains": ["shop.example.com"],
+    "processes": [
+        {"name": "digest", "command": "flask digest", "kind": "timer", "schedule": "Mon 06:00"},
+    ],
 }
 RELEASE = {"id": "r1", "path": "/srv/shop/r1", "directory": "/srv/shop/r1/app", "venv": "/srv/shop/r1/venv"}
 
@@ -63,6 +67,10 @@ def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
     """What the role's action adds for one entry."""
     if role == "gunicorn_systemd":
         return {"app": entry, "slot": "green", "release": RELEASE, "sandbox": SANDBOX}
+    if role == "app_processes":
+        process = entry["processes"][0]
+        command = command_line(process)
+        return {"app": entry, "process": process, "command": command, "release": RELEASE, "sandbox": SANDBOX}
     return {"site" if role == "nginx_proxy" else "app": entry}
 
 
