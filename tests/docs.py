@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "flask_apps.md"
 
 TYPES = {"str": "text", "int": "whole number", "bool": "true or false", "dict": "dictionary"}
+MANY = {"str": "texts", "dict": "dictionaries"}
 
 HEAD = """\
 <!-- Written by tests/docs.py from the roles' argument specs and rules: changes made here are lost. -->
@@ -49,6 +50,9 @@ and the message names the nearest known one. Beyond the rule of each option, thi
   `FLASK_ENV` is `production` or not there.
 - No path of `shared_paths` is within another one.
 - `threads` above 1 goes with `worker_class: gthread`.
+- `schedule` goes with `kind: timer`, which needs it; several `instances` go with `kind: worker`.
+- The unit of a process, `<app>-<process>`, belongs to no other process, and to no slot of any app.
+- With several hosts in the run, a scheduler and a timer say in `only_on` which of them runs it.
 """
 
 
@@ -71,8 +75,9 @@ def described(name: str, option: dict[str, Any], above: str = "") -> Iterator[st
     """The section of an option, then those of the options within it."""
     path = f"{above}{name}"
     yield f"{'##' if not above else '###'} {path}\n\n{sentences(option)}\n\n{facts(path, option)}\n"
+    inside = f"{path}[]" if option["type"] == "list" else path
     for below, inner in option.get("options", {}).items():
-        yield from described(below, inner, f"{path}.")
+        yield from described(below, inner, f"{inside}.")
 
 
 def facts(path: str, option: dict[str, Any]) -> str:
@@ -88,7 +93,7 @@ def facts(path: str, option: dict[str, Any]) -> str:
 
 def kind(option: dict[str, Any]) -> str:
     if option["type"] == "list":
-        return f"list of {TYPES[option['elements']]}s"
+        return f"list of {MANY[option['elements']]}"
     return TYPES[option["type"]]
 
 
@@ -132,7 +137,7 @@ def example(path: str, option: dict[str, Any]) -> str:
         return ""
     if sum(other is rule for other in RULES.values()) > 1:
         return ""  # what several options share is a good value of none of them in particular
-    for name in reversed(path.split(".")):
+    for name in reversed(path.rpartition("[].")[2].split(".")):
         value = {name: value}
     # None puts innermost lists and dictionaries on the line of their name.
     inline = None if isinstance(next(iter(value.values())), list | dict) else False

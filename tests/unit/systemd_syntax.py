@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+SCHEDULES = [
+    "minutely", "hourly", "daily", "weekly", "monthly", "Mon", "*-*-15", "quarterly", "semiannually", "yearly", "daily UTC", "06:00",
+    "06:00:30", "Mon 06:00", "Mon..Fri 06:00", "Sat,Sun 6:5", "*:0/15", "*:*:0/2", "*-*-01 04:00", "*-01,07-01 00:00",
+    "2027-*-1/2 3..5:00", "*-*~01 23:59:59", "Fri *-*-13 13:13 Europe/Berlin", "Mon..Wed,Fri *-2..4-* 00:00 UTC",
+]  # fmt: skip
+"""Calendar events as systemd.time(7) has them. The scenario app_processes asks a real systemd about each."""
+
 
 def read_by_systemd(text: str) -> dict[str, str]:
     """An environment file as systemd.exec(5) describes it, EnvironmentFile=: comments, quotes, escapes, continuation."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.systemd_syntax import SCHEDULES
+
 SCENARIO = Path(__file__).parents[1]
 CONVERGE = SCENARIO.parent / "shared" / "converge.yml"
 WORKERS = ["jobs-rq@1.service", "jobs-rq@2.service", "jobs-celery@1.service"]
@@ -97,6 +99,12 @@ def test_a_timer_runs_from_the_release_of_its_time_and_is_left_to_end(counts):
 
 def test_a_command_arrives_as_it_was_written(ask):
     assert ask("get digest:text") == TEXT
+
+
+def test_systemd_takes_the_schedules_that_the_check_of_the_input_takes(host):
+    asked = host.run("systemd-analyze calendar " + " ".join(f"'{schedule}'" for schedule in SCHEDULES))
+    assert (asked.rc, asked.stderr) == (0, "")
+    assert asked.stdout.count("Normalized form:") == len(SCHEDULES)
 
 
 def test_all_units_run_and_will_after_a_reboot(unit):

@@ -29,6 +29,7 @@ def test_markup_becomes_markdown(markup: str, markdown: str):
         ({"type": "str"}, "text"),
         ({"type": "bool"}, "true or false"),
         ({"type": "list", "elements": "str"}, "list of texts"),
+        ({"type": "list", "elements": "dict"}, "list of dictionaries"),
         ({"type": "dict"}, "dictionary"),
     ],
 )
@@ -67,13 +68,14 @@ def test_rules_are_sentences():
         ("source.pypi", TEXT, "source: {pypi: httpbin==0.10.2}"),
         ("domains", {"type": "list"}, "domains: [shop.example.com]"),
         ("env", {"type": "dict"}, "env: {FLASK_MAIL_SERVER: mail.example.com}"),
+        ("processes[].schedule", TEXT, "schedule: Mon..Fri 06:00"),
         ("workers", {"type": "int"}, ""),
         ("state", TEXT, ""),
     ],
 )
 def test_examples_are_yaml_on_one_line(path: str, option: dict, line: str):
     assert example(path, option) == line
-    assert not line or path.split(".")[0] in yaml.safe_load(line)
+    assert not line or path.split("[].")[-1].split(".")[0] in yaml.safe_load(line)
 
 
 def test_an_example_that_several_options_share_is_not_shown(monkeypatch: pytest.MonkeyPatch):
@@ -82,7 +84,8 @@ def test_an_example_that_several_options_share_is_not_shown(monkeypatch: pytest.
     assert example("a", TEXT) == ""
 
 
-def test_an_option_within_an_option_has_a_section_below_it():
-    outer = {"type": "dict", "description": "Outer.", "options": {"inner": TEXT}}
+@pytest.mark.parametrize(("kind", "heading"), [("dict", "### outer.inner"), ("list", "### outer[].inner")])
+def test_an_option_within_an_option_has_a_section_below_it(kind: str, heading: str):
+    outer = {"type": kind, "elements": "dict", "description": "Outer.", "options": {"inner": TEXT}}
     headings = [section.splitlines()[0] for section in described("outer", outer)]
-    assert headings == ["## outer", "### outer.inner"]
+    assert headings == ["## outer", heading]

@@ -389,19 +389,21 @@ def test_check_mode_tells_what_would_happen_and_does_nothing(running: FakeHost):
     "broken", ["shop-worker@1.service", "shop-worker@2.service", "shop-beat.service", "shop-new.service"]
 )
 @pytest.mark.parametrize("how", ["ends_at_once", "does_not_start"])
-def test_a_failure_takes_everything_back_and_says_why(running: FakeHost, broken: str, how: str):
+def test_a_failure_takes_everything_back_and_says_why(
+    running: FakeHost, broken: str, how: str, monkeypatch: pytest.MonkeyPatch
+):
     before = copy.deepcopy(vars(running))
     processes = (*ALL, {"name": "new", "kind": "scheduler", "instances": 1})
 
-    def works_with_what_it_had(self: FakeHost) -> None:
-        getattr(self, how).clear()
+    def revert_to_what_works(self: FakeTransaction) -> None:
+        getattr(self.host, how).clear()
+        revert(self)
 
-    getattr(running, how).add(broken)
     revert = FakeTransaction.revert
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FakeTransaction, "revert", lambda self: (works_with_what_it_had(self.host), revert(self)))
-        with pytest.raises(ProcessError) as error:
-            deploy(running, "r2", *processes, value="2", schedule="hourly")
+    monkeypatch.setattr(FakeTransaction, "revert", revert_to_what_works)
+    getattr(running, how).add(broken)
+    with pytest.raises(ProcessError) as error:
+        deploy(running, "r2", *processes, value="2", schedule="hourly")
     assert f"shop: {broken} did not " in str(error.value)
     assert f"last words of {broken}" in str(error.value)
     assert "Everything is as it was before: shop-worker@1.service is active (release r1);" in str(error.value)
@@ -441,7 +443,9 @@ def test_what_ends_again_and_again_is_a_failure_also_when_nothing_is_to_be_done(
         deploy(running, "r1", *ALL)
 
 
-def test_a_first_instance_that_ends_while_the_others_are_renewed_is_a_failure(running: FakeHost):
+def test_a_first_instance_that_ends_while_the_others_are_renewed_is_a_failure(
+    running: FakeHost, monkeypatch: pytest.MonkeyPatch
+):
     start = FakeHost.start
 
     def and_the_first_ends(self: FakeHost, *units: str) -> None:
@@ -449,8 +453,8 @@ def test_a_first_instance_that_ends_while_the_others_are_renewed_is_a_failure(ru
         if units == ("shop-worker@2.service",) and self.release(*units) == "r2":
             self._run("shop-worker@1.service", "r2")
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ProcessError, match="worker@1.service did not run"):
-        patch.setattr(FakeHost, "start", and_the_first_ends)
+    monkeypatch.setattr(FakeHost, "start", and_the_first_ends)
+    with pytest.raises(ProcessError, match=r"worker@1.service did not run"):
         deploy(running, "r2", *ALL)
     assert_runs(running, "r1")
 

@@ -27,6 +27,8 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._validation i
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.systemd_syntax import SCHEDULES
+
 ALL_ROLES = list(ENTRIES)
 KEY = "2f0c9a1b7d205e1c88aa9be01c44f1aa"
 
@@ -192,12 +194,6 @@ def test_every_rule_for_an_entry_is_tested_with_bad_values():
         "env{key}", "env{value}", "secrets{key}", "secrets{value}",
     }  # fmt: skip
 
-
-SCHEDULES = [
-    "minutely", "hourly", "daily", "weekly", "monthly", "Mon", "*-*-15", "quarterly", "semiannually", "yearly", "daily UTC", "06:00",
-    "06:00:30", "Mon 06:00", "Mon..Fri 06:00", "Sat,Sun 6:5", "*:0/15", "*:*:0/2", "*-*-01 04:00", "*-01,07-01 00:00",
-    "2027-*-1/2 3..5:00", "*-*~01 23:59:59", "Fri *-*-13 13:13 Europe/Berlin", "Mon..Wed,Fri *-2..4-* 00:00 UTC",
-]  # fmt: skip
 
 GOOD: dict[str, list[Any]] = {
     "name": ["shop", "s1", "my-shop-2", "s" * 30],
