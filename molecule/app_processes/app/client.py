@@ -1,9 +1,9 @@
-"""Asks for jobs of both kinds until told to stop; or waits until all that were asked for are done."""
+"""Asks for jobs of both kinds until told to stop; waits until all of these are done; or asks for a single long one."""
 
 import sys
 import time
 
-from jobs import celery_job, rq_job, store
+from jobs import celery_job, long_job, rq_job, store
 from rq import Queue
 
 KINDS = ("rq", "celery")
@@ -28,4 +28,4 @@ def wait(seconds: float = 120) -> None:
 
 
 if __name__ == "__main__":
-    {"enqueue": enqueue, "wait": wait}[sys.argv[1]]()
+    {"enqueue": enqueue, "wait": wait, "long": long_job.delay}[sys.argv[1]](*map(int, sys.argv[2:]))

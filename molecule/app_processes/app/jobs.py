@@ -37,8 +37,8 @@ def work(kind: str, number: int, seconds: float = 0.6) -> None:
 
 
 @celery.task
-def long_job(seconds: float) -> None:
-    work("long", 1, seconds)
+def long_job(number: int) -> None:
+    work("long", number, 6)
 
 
 @celery.task
