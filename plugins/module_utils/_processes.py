@@ -19,6 +19,7 @@ it another one.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import time
@@ -102,6 +103,12 @@ class Host(SwitchHost):
     def start(self, *units: str) -> None:
         self._started |= dict.fromkeys(units, time.time())
         super().start(*units)
+
+    def end(self, unit: str) -> None:
+        """Stop a unit, however long that takes, and forget how it ended."""
+        systemctl("stop", unit, timeout=LONGEST_STOP)
+        with contextlib.suppress(CommandError):
+            systemctl("reset-failed", unit)
 
     def journal(self, unit: str) -> str:
         return journal(unit, since=self._started.get(unit, time.time()))
@@ -293,7 +300,7 @@ class Processes:
     def _stop(self, unit: str) -> None:
         self._touched.add(unit)
         self.host.disable(unit)
-        self.host.stop(unit, timeout=LONGEST_STOP)
+        self.host.end(unit)
         self.result.steps.append(f"stop {self._short(unit)}")
 
     def _renew(self, units: list[str], running: Iterable[str]) -> None:
@@ -301,7 +308,7 @@ class Processes:
         for unit in units:
             self._touched.add(unit)
             # Stopped for as long as it takes, also one that systemd is about to start again by itself.
-            self.host.stop(unit, timeout=LONGEST_STOP)
+            self.host.end(unit)
             try:
                 self.host.start(unit)
             except CommandError as error:
@@ -338,7 +345,7 @@ class Processes:
             if unit not in before.enabled:
                 host.disable(unit)
             if unit in self._touched:
-                host.stop(unit, timeout=LONGEST_STOP)
+                host.end(unit)
         transaction.revert()
         host.reload_units()
         for unit in plan.units:

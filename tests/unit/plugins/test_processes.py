@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shlex
 from collections.abc import Iterator
@@ -111,7 +112,7 @@ class FakeHost(Host):
 
     def unread(self, unit: str) -> bool:
         path = template_of(unit)
-        return unit in self.runs and self.loaded.get(path) != self.files.get(path)
+        return path in self.files and self.loaded.get(path) != self.files.get(path)
 
     def read(self, path: str) -> State:
         return self.files.get(path, State("absent"))
@@ -171,12 +172,11 @@ class FakeHost(Host):
         self.starts += 1
         self.runs[unit], self.since[unit] = (release, self.starts), self.seconds
 
-    def stop(self, *units: str, timeout: float) -> None:
-        for unit in units:
-            if unit in self.runs or unit in self.failed:
-                self.change(f"stop {unit}")
-                self.runs.pop(unit, None)
-                self.failed.discard(unit)
+    def end(self, unit: str) -> None:
+        if unit in self.runs or unit in self.failed:
+            self.change(f"stop {unit}")
+            self.runs.pop(unit, None)
+            self.failed.discard(unit)
 
     def remember(self, unit: str) -> None:
         self.change(f"remember {unit}")
@@ -516,6 +516,23 @@ def test_an_interruption_of_the_way_back_is_repaired_too(running: FakeHost):
             host.changes_left = float("inf")
             deploy(host, "r1", *ALL)
             assert_runs(host, "r1")
+
+
+def test_what_a_timer_starts_is_of_the_new_release_also_after_an_interruption(host: FakeHost):
+    deploy(host, "r1", DIGEST)
+    for interrupted_host in interrupted(host, "r2", DIGEST):
+        deploy(interrupted_host, "r2", DIGEST)
+        assert interrupted_host.loaded[f"{UNITS}/shop-digest.service"].content.endswith(b"r2")
+
+
+def test_after_an_interruption_and_a_failure_it_is_still_known_who_runs_with_files_of_before(running: FakeHost):
+    for host in interrupted(running, "r2", *ALL):
+        host.ends_at_once.add("r2")
+        with contextlib.suppress(ProcessError):
+            deploy(host, "r2", *ALL)
+        host.ends_at_once.clear()
+        deploy(host, "r2", *ALL)
+        assert_runs(host, "r2")
 
 
 # --- what systemd is told ----------------------------------------------------------------------------------------------------
