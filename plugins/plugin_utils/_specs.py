@@ -24,7 +24,7 @@ ENTRIES = {
     "gunicorn_systemd": "gunicorn_systemd_apps",
     "nginx_proxy": "nginx_proxy_sites",
 }
-"""By role: the variable that holds its list of entries."""
+"""By role: the variable that holds its list of entries. A role that serves the host as a whole has none."""
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -50,7 +50,8 @@ def entry_options(*roles: str) -> Options:
     """The options that one entry may have, for one role, or for several together."""
     options: Options = {}
     for role in roles:
-        options |= role_options(role)[ENTRIES[role]]["options"]
+        if role in ENTRIES:
+            options |= role_options(role)[ENTRIES[role]]["options"]
     return options
 
 

@@ -35,6 +35,7 @@ def test_rendering_again_gives_the_same_text(template: str):
         ("site.conf.j2", "nginx_proxy_upstream"),
         ("nginx.conf.j2", "__nginx_proxy_platform"),
         ("slot.service.j2", "gunicorn_systemd_writable_directory"),
+        ("timer.conf.j2", "logrotate_schedule"),
     ],
 )
 def test_a_variable_that_is_not_there_is_an_error(template: str, missing: str):
