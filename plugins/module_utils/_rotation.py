@@ -69,7 +69,9 @@ def overlap(first: str, second: str) -> bool:
     False
     """
     firsts, seconds = first.split("/"), second.split("/")
-    return len(firsts) == len(seconds) and all(_meet(_simple(a), _simple(b)) for a, b in zip(firsts, seconds, strict=True))
+    return len(firsts) == len(seconds) and all(
+        _meet(_simple(a), _simple(b)) for a, b in zip(firsts, seconds, strict=True)
+    )
 
 
 def _simple(part: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import itertools
 import time
 import zlib
@@ -11,6 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ansible.plugins.loader import init_plugin_loader
+
 from tests.load import Plan, background_load, run_load
 from tests.unit.templates.rendering import render
 
@@ -19,19 +20,21 @@ NGINX, GUNICORN = "/var/log/nginx/shop.access.log", "/var/log/shop/access.log"
 ROTATIONS = 20
 
 
-def rotate(host):
-    """One run of logrotate as the timer starts it."""
-    host.run("systemctl reset-failed logrotate.service")  # else the sixth start within ten seconds is refused
-    host.check_output("systemctl start logrotate.service")
+def rotate(host, times=1):
+    """Runs of logrotate as the timer starts them, in one command: each connection to the host takes its time."""
+    # Without reset-failed, the sixth start within ten seconds is refused.
+    run = "systemctl reset-failed logrotate.service; systemctl start logrotate.service || exit 1"
+    host.check_output(f"sh -c '{run}'" if times == 1 else f"sh -c 'for i in $(seq {times}); do {run}; sleep 0.5; done'")
 
 
 def ids(host, log):
     """The ids of all requests in a log and its rotated files, in no order."""
-    return Counter(host.check_output(f"zcat --force {log} {log}.*").split())
+    directory, _, name = log.rpartition("/")
+    return Counter(host.check_output(f"find {directory} -name '{name}*' -exec zcat --force {{}} +").split())
 
 
 def plan(address, **values):
-    values = {"clients": 8, "requests": 4000, "pause": 0.02, "max_seconds": 240} | values
+    values = {"clients": 8, "requests": 4000, "pause": 0.02, "max_seconds": 300} | values
     return Plan(url="http://shop.test", connect=f"{address}:80", post_path="/", long_path="", **values)
 
 
@@ -42,15 +45,10 @@ def rotated(host, log):
 def test_no_line_is_lost_or_doubled_in_20_rotations_under_load(host, address, unit):
     unit("shop.service")
     with background_load(plan(address)) as load:
-        for _ in range(3 * ROTATIONS):
-            rotate(host)
-            if min(len(rotated(host, log)) for log in (NGINX, GUNICORN)) >= ROTATIONS:
-                break
-            time.sleep(0.3)
+        rotate(host, ROTATIONS)
         report = load.finish()
     assert report["ok"], report["failures"]
-    assert len(rotated(host, NGINX)) >= ROTATIONS
-    assert len(rotated(host, GUNICORN)) >= ROTATIONS
+    assert [len(rotated(host, log)) for log in (NGINX, GUNICORN)] == [ROTATIONS, ROTATIONS]
     deadline = time.monotonic() + 10
     while len(ids(host, GUNICORN)) < report["total"] and time.monotonic() < deadline:
         time.sleep(0.5)  # gunicorn writes the line after the answer
@@ -78,11 +76,11 @@ def test_a_new_file_has_its_owner_and_mode(host, log, owner):
 
 def test_size_alone_and_names_with_a_time_and_a_limit_of_files(host):
     file, jobs = "/srv/shop/jobs/nightly.log", "/srv/shop/jobs"
-    for round in range(4):
-        host.check_output(f"runuser -u shop -- sh -c 'echo {round} >> {file}'")
-        rotate(host)
-        assert len(host.file(jobs).listdir()) == min(round, 2) + 1  # a few bytes are not enough
-        host.check_output(f"runuser -u shop -- sh -c 'head -c 2k /dev/zero >> {file}'")
+    host.check_output(f"sh -c 'echo one line >> {file}'")
+    rotate(host)
+    assert host.file(jobs).listdir() == ["nightly.log"]  # a few bytes are not enough
+    for _ in range(3):
+        host.check_output(f"sh -c 'head -c 2k /dev/zero >> {file}'")
         rotate(host)
         time.sleep(1.1)
     old = [name for name in host.file(jobs).listdir() if name != "nightly.log"]
@@ -106,23 +104,21 @@ def test_a_log_that_nobody_has_to_be_told_of_is_rotated(host):
 @pytest.fixture
 def tiny_disks(host):
     """Both logs on file systems of 256 kB, for as long as the test runs."""
-    places = {"/var/log/shop": ("shop", "0750"), "/var/log/nginx": ("root", "0755")}
-    with contextlib.ExitStack() as back:
-        for place, (owner, mode) in places.items():
-            host.check_output(f"mount -t tmpfs -o size=256k,mode={mode} tmpfs {place}")
-            back.callback(host.check_output, "systemctl restart nginx.service")
-            back.callback(host.check_output, "systemctl start shop.service")
-            back.callback(host.check_output, f"umount {place}")
-            back.callback(host.check_output, "systemctl stop shop.service nginx.service")
-            host.check_output(f"chown {owner}:adm {place}")
-        host.check_output("systemctl restart shop.service nginx.service")
-        yield list(places)
+
+    def stopped(command):
+        units = "shop.service nginx.service"
+        host.check_output(f"sh -ec 'systemctl stop {units}; {command}; systemctl start {units}'")
+
+    places = ["/var/log/shop", "/var/log/nginx"]
+    mount = "mount -t tmpfs -o size=256k,mode=0755 tmpfs"
+    stopped(f"{mount} {places[0]}; {mount} {places[1]}; chown shop {places[0]}")
+    yield places
+    stopped(f"umount {' '.join(places)}")
 
 
 def test_a_full_log_disk_does_not_take_the_app_down(host, address, tiny_disks):
     for place in tiny_disks:
-        host.run(f"dd if=/dev/zero of={place}/filler bs=512")
-        assert host.check_output(f"df --output=avail {place}").split()[-1] == "0"
+        assert "No space left on device" in host.run(f"dd if=/dev/zero of={place}/filler bs=512").stderr
     report = run_load(plan(address, requests=1000))
     assert report["ok"], report["failures"]
     rotate(host)  # nor does rotation fail
@@ -130,10 +126,12 @@ def test_a_full_log_disk_does_not_take_the_app_down(host, address, tiny_disks):
     for place in tiny_disks:
         host.check_output(f"rm {place}/filler")
     rotate(host)
-    before = {log: ids(host, log).total() for log in (NGINX, GUNICORN)}
+    before = ids(host, NGINX)
     assert run_load(plan(address, requests=200))["ok"]
     time.sleep(1)
-    assert {log: ids(host, log).total() - before[log] for log in before} == {NGINX: 200, GUNICORN: 200}
+    new = ids(host, NGINX) - before
+    assert new.total() == len(new) == 200
+    assert new <= ids(host, GUNICORN)  # which also writes, late, some of what it could not write before
 
 
 def test_systemd_bounds_the_journal(host):
@@ -154,7 +152,7 @@ def test_the_timer_is_on_and_due_within_the_hour(host):
     assert 0 <= int(due) - int(host.check_output("date +%s")) <= 3600 + 360
 
 
-def test_the_last_run_and_its_result_can_be_asked_for(host, play, tmp_path):
+def test_the_last_run_and_its_result_can_be_asked_for(host, play, tmp_path, foreign):
     playbook = tmp_path / "status.yml"
     role = "{name: flask_ops.production.logrotate, tasks_from: status.yml}"
     playbook.write_text(f"- {{hosts: all, become: true, gather_facts: false, tasks: [include_role: {role}]}}\n")
@@ -162,10 +160,10 @@ def test_the_last_run_and_its_result_can_be_asked_for(host, play, tmp_path):
     said = play(str(playbook))
     ended = host.check_output("systemctl show --value --property=ExecMainExitTimestamp logrotate.service")
     assert f"logs: rotation ran {ended}, result success; next " in said.output
-    host.check_output("sh -c 'echo \"/var/log/shop/x.log { rotate x }\" > /etc/logrotate.d/broken'")
+    foreign("/var/log/foreign.log", "rotate x")
     assert host.run("systemctl start logrotate.service").rc != 0
     said = play(str(playbook))
-    host.check_output("rm /etc/logrotate.d/broken")
+    foreign("/var/log/foreign.log", "missingok")
     rotate(host)
     assert "result exit-code (see: journalctl -u logrotate); next " in said.output
     assert not said.changed
@@ -176,9 +174,9 @@ def test_the_last_run_and_its_result_can_be_asked_for(host, play, tmp_path):
 
 @pytest.fixture
 def foreign(host):
-    """`foreign(text)`: a file of somebody else in /etc/logrotate.d, for as long as the test runs."""
+    """`foreign("/var/log/x.log", "weekly")`: a file of somebody else in /etc/logrotate.d, for as long as the test runs."""
     path = "/etc/logrotate.d/foreign"
-    yield lambda text: host.check_output(f"sh -c 'echo \"{text}\" > {path}'")
+    yield lambda pattern, says: host.check_output(f"sh -c 'printf \"{pattern} {{\\n{says}\\n}}\\n\" > {path}'")
     host.check_output(f"rm --force {path}")
 
 
@@ -193,61 +191,48 @@ def apply(host, play):
     return run
 
 
-def refused(host, run, *parts):
+def test_all_that_logrotate_would_skip_or_refuse_is_told_at_once_and_nothing_is_changed(host, apply, foreign):
+    foreign("/var/log/more.log /var/log/m[n-p]re/*.log", "weekly")
+    main = "/etc/logrotate.conf"
+    host.check_output(f"sh -c 'cp {main} /root/; printf \"/var/log/main.log {{\\nweekly\\n}}\\n\" >> {main}'")
+    run = apply(
+        {"name": "more", "paths": ["/var/log/more.log", "/var/log/more/a.log", "/var/log/ma*.log"]},
+        {"name": "dpkg", "paths": ["/var/log/other.log"]},
+    )
+    host.check_output(f"mv /root/logrotate.conf {main}")
     assert run.status != 0
+    for told in (
+        "/var/log/more.log in /etc/logrotate.d/more is also covered by /var/log/more.log in /etc/logrotate.d/foreign",
+        "/var/log/more/a.log in /etc/logrotate.d/more is also covered by /var/log/m[n-p]re/*.log in /etc/logrotate.d/foreign",
+        "/var/log/ma*.log in /etc/logrotate.d/more is also covered by /var/log/main.log in /etc/logrotate.conf",
+        "/etc/logrotate.d/dpkg belongs to somebody else and covers /var/log/dpkg.log, which the entry of this name does not",
+    ):
+        assert told in run.output
     assert "Nothing was changed." in run.output
-    for part in parts:
-        assert part in run.output
+    assert not host.file("/etc/logrotate.d/more").exists
+    assert "Managed by Ansible" not in host.file("/etc/logrotate.d/dpkg").content_string
+
+
+def test_what_logrotate_itself_refuses_is_refused_in_its_words(host, apply):
+    host.check_output("sh -c 'install -d -m 0777 /var/log/more; touch /var/log/more/a.log'")
+    run = apply(
+        {"name": "more", "paths": ["/var/log/more/*.log"]},
+        {"name": "other", "paths": ["/var/log/other.log"], "owner": "nobody-of-this-name"},
+    )
+    host.check_output("rm -r /var/log/more")
+    assert run.status != 0
+    assert 'logrotate says: error: skipping "/var/log/more/a.log" because parent directory has insecure' in run.output
+    assert "logrotate says: error: other:" in run.output
+    assert "unknown user 'nobody-of-this-name'" in run.output
     assert not host.file("/etc/logrotate.d/more").exists
 
 
-@pytest.mark.parametrize("pattern", ["/var/log/more.log", "/var/log/mo*.log", "/var/log/m[n-p]re.log"])
-def test_a_path_that_somebody_else_covers_is_refused(host, apply, foreign, pattern):
-    foreign(pattern + " { weekly }")
-    run = apply({"name": "more", "paths": ["/var/log/a/more.log", "/var/log/more.log"]})
-    refused(
-        host,
-        run,
-        f"/var/log/more.log in /etc/logrotate.d/more is also covered by {pattern} in /etc/logrotate.d/foreign",
-    )
-
-
-def test_a_path_that_logrotates_main_file_covers_is_refused(host, apply):
-    host.check_output(
-        "sh -c 'cp /etc/logrotate.conf /root/logrotate.conf; echo \"/var/log/more.log { weekly }\" >> /etc/logrotate.conf'"
-    )
-    run = apply({"name": "more", "paths": ["/var/log/*.log"]})
-    host.check_output("mv /root/logrotate.conf /etc/logrotate.conf")
-    refused(
-        host, run, "/var/log/*.log in /etc/logrotate.d/more is also covered by /var/log/more.log in /etc/logrotate.conf"
-    )
-
-
-def test_a_directory_where_logrotate_would_not_work_is_refused_in_its_words(host, apply):
-    host.check_output("install -d -m 0777 /var/log/more")
-    host.check_output("touch /var/log/more/a.log")
-    run = apply({"name": "more", "paths": ["/var/log/more/*.log"]})
-    host.check_output("rm -r /var/log/more")
-    refused(host, run, "parent directory has insecure permissions")
-
-
-def test_a_user_who_is_not_there_is_refused(host, apply):
-    run = apply({"name": "more", "paths": ["/var/log/more.log"], "owner": "nobody-of-this-name"})
-    refused(host, run, "logrotate says: error: more:", "unknown user 'nobody-of-this-name'")
-
-
 def test_a_mistake_of_somebody_else_stops_nothing(host, apply, foreign):
-    foreign("/var/log/foreign.log { rotate x }")
+    foreign("/var/log/foreign.log", "rotate x")
     assert apply({"name": "more", "paths": ["/var/log/more.log"]}).status == 0
     assert host.file("/etc/logrotate.d/more").exists
     assert apply({"name": "more", "state": "absent"}).status == 0
     assert not host.file("/etc/logrotate.d/more").exists
-
-
-def test_a_file_of_a_package_is_not_replaced_by_one_that_covers_less(host, apply):
-    run = apply({"name": "dpkg", "paths": ["/var/log/other.log"]})
-    refused(host, run, "/etc/logrotate.d/dpkg belongs to somebody else and covers /var/log/dpkg.log")
-    assert "Managed by Ansible" not in host.file("/etc/logrotate.d/dpkg").content_string
 
 
 def test_debians_file_for_nginx_is_replaced_and_an_upgrade_does_not_bring_it_back(host):
@@ -268,6 +253,7 @@ def test_debians_file_for_nginx_is_replaced_and_an_upgrade_does_not_bring_it_bac
 
 
 def test_logrotate_takes_every_combination_of_options(host):
+    init_plugin_loader()
     sizes = [{}, {"size": "10k"}, {"minsize": "1", "maxsize": "2G"}]
     choices = {
         "frequency": ["hourly", "daily", "weekly", "monthly"], "compress": [True, False], "dateext": [True, False],
