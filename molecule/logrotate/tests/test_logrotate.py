@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import random
 import time
 import zlib
 from collections import Counter
@@ -252,16 +253,18 @@ def test_debians_file_for_nginx_is_replaced_and_an_upgrade_does_not_bring_it_bac
     assert "error:" not in said
 
 
-def test_logrotate_takes_every_combination_of_options(host):
+def test_logrotate_takes_any_combination_of_options(host):
+    """logrotate's own parser reads forty of the 576, the same ones each time."""
     init_plugin_loader()
     sizes = [{}, {"size": "10k"}, {"minsize": "1", "maxsize": "2G"}]
     choices = {
         "frequency": ["hourly", "daily", "weekly", "monthly"], "compress": [True, False], "dateext": [True, False],
         "su": [True, False], "maxage": [0, 30], "signal": [None, "USR1", "HUP"],
     }  # fmt: skip
+    combinations = random.Random(1).sample(list(itertools.product(sizes, *choices.values())), 40)
     logs = [
         {**dict(zip(choices, values, strict=True)), **size, "owner": "shop", "paths": [f"/none/{number}/*.log"]}
-        for number, (size, *values) in enumerate(itertools.product(sizes, *choices.values()))
+        for number, (size, *values) in enumerate(combinations)
     ]
     text = "".join(render("rotation.j2", log=log) for log in logs)
     packed = base64.b64encode(zlib.compress(text.encode(), wbits=31)).decode()
