@@ -22,14 +22,15 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        roles, name = self._task.args["roles"], self._task.args["name"]
+        roles, name = self._task.args["roles"], self._task.args.get("name")
         ours = {key: task_vars[key] for key in task_vars if key.startswith(tuple(f"{role}_" for role in roles))}
         # The entries come templated as an argument; of the rest, only what a spec describes is worth templating.
         known = {key for role in roles for key in role_options(role)}
         values = {
             key: self._templar.template(value) if key in known else value for key, value in ours.items() if key != name
         }
-        errors = entry_errors(self._task.args.get("entries"), name, roles) + variable_errors(values, roles)
+        errors = entry_errors(self._task.args.get("entries"), name, roles) if name else []
+        errors += variable_errors(values, roles)
         if not errors:
             errors = fleet_errors(
                 self._task.args["entries"], name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"]

@@ -21,14 +21,12 @@ description:
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   entries:
-    description: The list to check.
+    description: The list to check. Not needed for roles that have none; their variables are checked.
     type: list
     elements: dict
-    required: true
   name:
-    description: The variable that holds the list, for the messages.
+    description: The variable that holds the list, for the messages. Needed with O(entries).
     type: str
-    required: true
   roles:
     description: The roles whose options an entry may have.
     type: list

@@ -112,6 +112,16 @@ def is_release(value: t.Any) -> bool:
     )
 
 
+def is_log_path(path: str) -> bool:
+    """What logrotate may rename: no part of the system, and no pattern that fits the rotated files as well."""
+    return (
+        re.fullmatch(r"(/([A-Za-z0-9._*?-]|\{name\})+){2,}", path) is not None
+        and not {".", ".."} & set(path.split("/"))
+        and not re.match(r"/(bin|boot|dev|etc|lib|lib32|lib64|proc|run|sbin|sys|usr|var/run|[^/]*[*?][^/]*)/", path)
+        and path[-1] not in "*?"
+    )
+
+
 def is_one_line(text: str) -> bool:
     return bool(text.strip()) and not re.search(r"[\x00-\x1f\x7f]", text)
 
@@ -323,6 +333,43 @@ RULES: dict[str, Rule] = {
         r"/(?!.*\.\.)[A-Za-z0-9._/-]+", "must be the absolute path of an interpreter on the host", "/usr/bin/python3"
     ),
 }
+
+USER = r"([a-z_]|\{name\})([a-z0-9_-]|\{name\}){0,31}"
+SERVICE = r"([A-Za-z0-9_]|\{name\})([A-Za-z0-9:_.@-]|\{name\})*\.service"
+
+LOG_RULES: dict[str, Rule] = {
+    "name": matches(
+        r"[a-z0-9][a-z0-9_-]{0,63}", "must be letters in lower case, digits, hyphens and underscores", "shop"
+    ),
+    "paths[]": Rule(
+        is_log_path,
+        "must be an absolute path of letters, digits and ._-, * and ? not at its end, and no file of the system's",
+        "/var/log/shop/*.log",
+    ),
+    "owner": matches(USER, "must be the name of a user", "www-data"),
+    "group": matches(USER, "must be the name of a group", "adm"),
+    "mode": matches(
+        r"0[46][046][04]", "must be an octal number in quotes, without a right to execute or to write for all", "0640"
+    ),
+    "unit": matches(
+        rf"{SERVICE}( {SERVICE})*", "must be a systemd service, or several, separated by one space", "nginx.service"
+    ),
+    "signal": matches("USR[12]|HUP", "must be USR1, USR2 or HUP", "USR1"),
+    "size": matches(
+        r"[1-9][0-9]{0,8}[kMG]?", "must be a number of bytes, or of k, M or G, as logrotate takes it", "100M"
+    ),
+    "keep": between(1, 1000, 14),
+    "maxage": between(0, 3650, 90, "days"),
+}
+LOG_RULES["minsize"] = LOG_RULES["maxsize"] = LOG_RULES["size"]
+
+for _list in ("logrotate_files", "logrotate_extra_files"):
+    RULES |= {f"{_list}[].{option}": rule for option, rule in LOG_RULES.items()}
+RULES |= {f"logrotate_{option}": LOG_RULES[option] for option in ("keep", "maxage")}
+RULES["logrotate_maxsize"] = Rule(
+    lambda size: not size or LOG_RULES["size"].accepts(size), f"{LOG_RULES['size'].says}, or empty", "100M"
+)
+
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")

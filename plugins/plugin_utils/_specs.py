@@ -25,7 +25,7 @@ ENTRIES = {
     "nginx_proxy": "nginx_proxy_sites",
     "app_processes": "app_processes_apps",
 }
-"""By role: the variable that holds its list of entries."""
+"""By role: the variable that holds its list of entries. A role that serves the host as a whole has none."""
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -51,7 +51,8 @@ def entry_options(*roles: str) -> Options:
     """The options that one entry may have, for one role, or for several together."""
     options: Options = {}
     for role in roles:
-        options |= role_options(role)[ENTRIES[role]]["options"]
+        if role in ENTRIES:
+            options |= role_options(role)[ENTRIES[role]]["options"]
     return options
 
 

@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
+from ansible_collections.flask_ops.production.plugins.module_utils._rotation import overlap
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
@@ -80,7 +81,11 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
                 errors.append(f"{name}: is not a variable of the role {role}{_nearest(name, known)}")
             elif name in options and name != ENTRIES.get(role):
                 errors += _value_errors(variables[name], options[name], name, name)
-    return errors + (_port_errors(variables) if "nginx_proxy" in roles else [])
+    if "nginx_proxy" in roles:
+        errors += _port_errors(variables)
+    if "logrotate" in roles:
+        errors += _rotation_errors(variables)
+    return errors
 
 
 def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Iterable[str]) -> list[str]:
@@ -119,7 +124,7 @@ def _dict_errors(given: Mapping[str, t.Any], options: Options, place: str, path:
     for key, option in options.items():
         if key in given and given[key] is not None:
             errors += _value_errors(given[key], option, f"{place}.{key}", f"{path}.{key}".lstrip("."))
-        elif key in given or option.get("required"):
+        elif option.get("required") or (key in given and option.get("default", ...) is not None):
             errors.append(_missing(place, key, options, path))
     return errors
 
@@ -260,6 +265,48 @@ def _port_errors(variables: Mapping[str, t.Any]) -> list[str]:
     if http != https:
         return []
     return [f"nginx_proxy_https_port: {https} is also nginx_proxy_http_port; good values are 80 and 443"]
+
+
+def _rotation_errors(variables: Mapping[str, t.Any]) -> list[str]:
+    """What each option of a log allows, but not together; names and paths that two logs claim."""
+    errors = []
+    names: dict[str, str] = {}
+    paths: list[tuple[str, str]] = []
+    schedule = variables.get("logrotate_schedule", role_options("logrotate")["logrotate_schedule"]["default"])
+    if schedule == "daily" and variables.get("logrotate_frequency") == "hourly":
+        errors.append("logrotate_frequency: hourly goes with logrotate_schedule hourly only")
+    logs = [
+        (f"{name}[{index}]", log)
+        for name in ("logrotate_files", "logrotate_extra_files")
+        if isinstance(variables.get(name), (list, tuple))
+        for index, log in enumerate(variables[name])
+        if isinstance(log, Mapping) and isinstance(log.get("name"), str)
+    ]
+    for place, log in logs:
+        first = names.setdefault(log["name"], place)
+        if first != place:
+            errors.append(f"{place}.name: '{log['name']}' is already {first}.name; each log needs a name of its own")
+        if log.get("state") == "absent":
+            continue
+        if not log.get("paths"):
+            errors.append(f"{place}.paths: must have at least one path{_good('logrotate_files[].paths[]')}")
+        if log.get("signal") and log.get("unit") is None:
+            errors.append(f"{place}.unit: is needed with signal{_good('logrotate_files[].unit')}")
+        if log.get("size"):
+            both = [key for key in ("frequency", "minsize", "maxsize") if log.get(key)]
+            errors += [f"{place}.{key}: does not go with size, which alone decides; keep one of them" for key in both]
+        if schedule == "daily" and log.get("frequency") == "hourly":
+            errors.append(f"{place}.frequency: hourly goes with logrotate_schedule hourly only")
+        for number, path in enumerate(log.get("paths") or []):
+            here = f"{place}.paths[{number}]"
+            path = str(path).replace("{name}", log["name"])
+            errors += [
+                f"{here}: '{path}' is also covered by '{other}' in {there}; logrotate would skip one of them"
+                for there, other in paths
+                if overlap(path, other)
+            ]
+            paths.append((here, path))
+    return errors
 
 
 def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:

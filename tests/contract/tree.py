@@ -70,7 +70,7 @@ class Tree:
 
     def entries(self, role: str) -> dict[str, dict[str, Any]]:
         """What a role says about one entry of its list of apps or sites."""
-        lists = [option for option in self.options(role).values() if option.get("elements") == "dict"]
+        lists = [option for name, option in self.options(role).items() if name in (f"{role}_apps", f"{role}_sites")]
         return {name: option for item in lists for name, option in item.get("options", {}).items()}
 
     def declared(self) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES, TAKEN_NAMES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import LOG_RULES, RULES, TAKEN_NAMES
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
     ROLES,
@@ -30,6 +30,10 @@ from hypothesis import strategies as st
 from tests.unit.systemd_syntax import SCHEDULES
 
 ALL_ROLES = list(ENTRIES)
+EVERY_ROLE = sorted(path.name for path in ROLES.iterdir())
+LOGS = ("logrotate_files", "logrotate_extra_files")
+LISTS = {*ENTRIES.values(), *LOGS}
+"""Variables that hold a list of entries; those of logrotate are tested in test_rotation.py."""
 KEY = "2f0c9a1b7d205e1c88aa9be01c44f1aa"
 
 SHOP: dict[str, Any] = {
@@ -182,7 +186,7 @@ def options_with_rules(options: Options, path: str = "") -> list[str]:
 
 
 def test_every_option_has_a_rule_and_every_rule_an_option():
-    of_roles = [role_options(role) for role in ALL_ROLES]
+    of_roles = [role_options(role) for role in EVERY_ROLE]
     variables = {name: option for options in of_roles for name, option in options.items()}
     for name in ENTRIES.values():
         del variables[name]
@@ -446,6 +450,13 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         "unix:/run/{name}/../x", "unix:/run/{nmae}.sock", "http://{name}:80", "unix:/run/{name}.sock\n", "unix:/run/${name}",
     ],
     "nginx_proxy_static_directory": ["", "static/{name}", "/srv/static", "/srv/{name};", "/srv/{name} x", "/srv/$x/{name}"],
+    "logrotate_frequency": ["dayly", "", 1],
+    "logrotate_maxsize": ["10 megs", "0", -1, "1m", "1M\n"],
+    "logrotate_keep": [-1, 0, 1001, "14", True],
+    "logrotate_maxage": [-1, 3651, "7"],
+    "logrotate_compress": ["yes", 1],
+    "logrotate_dateext": ["yes", 1],
+    "logrotate_schedule": ["weekly", "", True],
     "python_app_root": [
         "", "/", "/etc", "/etc/{name}", "/home/{name}", "/root/{name}", "/tmp/{name}", "/{name}", "/x{name}/a", "srv/{name}",
         "/srv", "/srv/{name}/..", "/srv/my apps/{name}", "/srv/{nmae}", "/srv/{name}\n", "/srv/%h/{name}",
@@ -474,17 +485,17 @@ for _name in ("releases", "environment_file", "writable_directory"):
     ("name", "value"), [(name, value) for name, values in BAD_VARIABLES.items() for value in values]
 )
 def test_a_bad_variable_of_a_role_is_refused(name: str, value: Any):
-    errors = variable_errors({name: value}, ALL_ROLES)
+    errors = variable_errors({name: value}, EVERY_ROLE)
     assert len(errors) == 1, errors
     assert errors[0].startswith((f"{name}: ", f"{name}[0]: ", f"{name}.shop: "))
     assert "\n" not in errors[0]
 
 
 def test_every_variable_of_a_role_is_tested_with_bad_values():
-    assert {name for role in ALL_ROLES for name in role_options(role)} - set(ENTRIES.values()) == BAD_VARIABLES.keys()
+    assert {name for role in EVERY_ROLE for name in role_options(role)} - LISTS == BAD_VARIABLES.keys()
 
 
-@pytest.mark.parametrize("role", ALL_ROLES)
+@pytest.mark.parametrize("role", EVERY_ROLE)
 def test_a_role_does_not_refuse_its_own_defaults_and_what_it_publishes(role: str):
     defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
     published = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())
@@ -506,6 +517,7 @@ def test_what_one_role_publishes_another_takes():
         "gunicorn_systemd_release_link": published["python_app_release_link"],
         "nginx_proxy_upstream": published["gunicorn_systemd_upstream"],
         "nginx_proxy_static_directory": published["python_app_static_directory"],
+        "logrotate_files": published["nginx_proxy_log_rotation"],
     }
     for name in ("releases", "environment_file", "writable_directory"):
         taken[f"app_processes_{name}"] = taken[f"gunicorn_systemd_{name}"]
@@ -513,7 +525,7 @@ def test_what_one_role_publishes_another_takes():
         name: value.replace("{{ python_app_root }}", root) if isinstance(value, str) else value
         for name, value in taken.items()
     }
-    assert variable_errors(filled, ALL_ROLES) == []
+    assert variable_errors(filled, EVERY_ROLE) == []
 
 
 def test_a_misspelt_variable_gets_the_nearest_name():
@@ -615,6 +627,8 @@ UNIT = CONTROL + " %$\"'\\;"
 """systemd splits at spaces, expands % and, in a command, $ and quotes."""
 ARGUMENT = CONTROL
 """An argument of a program, and a text that is quoted where it is written: one line."""
+LOGROTATE = CONTROL + "\"'#\\,;$`&|()<>[]!~="
+"""A line of logrotate's configuration, or of the shell script in it. (Braces: {name} is filled in.)"""
 
 LANDS_IN: dict[str, str] = {
     "name": NGINX + UNIT + "/.@",  # units, paths, upstream
@@ -652,7 +666,11 @@ LANDS_IN: dict[str, str] = {
     "python_app_pinned_releases{key}": UNIT,
     "nginx_proxy_upstream": NGINX.replace("{", "").replace("}", ""),  # {name} is filled in
     "nginx_proxy_static_directory": NGINX.replace("{", "").replace("}", ""),
+    "logrotate_maxsize": LOGROTATE + " {}",
 }
+for path in LOG_RULES.keys() - {"keep", "maxage"}:
+    # A space may be between two units, and nowhere else.
+    LANDS_IN |= {f"{variable}[].{path}": LOGROTATE + ("" if path == "unit" else " ") for variable in LOGS}
 
 
 def test_it_is_known_where_each_text_lands():
@@ -688,7 +706,7 @@ def test_no_text_that_is_accepted_breaks_out(data: st.DataObject):
     pieces = [RULES[path].example, *NGINX, *UNIT, "..", "/", "-", "{name}", "é", "٣", "\x85", "\u2028"]
     value = "".join(data.draw(st.lists(st.sampled_from(pieces) | st.text(max_size=3), max_size=5)))
     if RULES[path].accepts(value):
-        allowed = value.replace("{name}", "") if path.startswith(("python_app", "gunicorn", "nginx", "app_")) else value
+        allowed = value.replace("{name}", "") if path.startswith(tuple(EVERY_ROLE)) else value
         assert not set(allowed) & set(LANDS_IN[path]), value
         assert "\n" not in value
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.flask_ops.production.plugins.module_utils._rotation import filled
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import command_line
@@ -31,6 +32,12 @@ APP: dict[str, Any] = {
         {"name": "digest", "command": "flask digest", "kind": "timer", "schedule": "Mon 06:00"},
     ],
 }
+LOG: dict[str, Any] = {
+    "name": "shop",
+    "paths": ["/var/log/{name}/access.log"],
+    "unit": "{name}.service",
+    "signal": "USR1",
+}
 RELEASE = {"id": "r1", "path": "/srv/shop/r1", "directory": "/srv/shop/r1/app", "venv": "/srv/shop/r1/venv"}
 
 
@@ -39,7 +46,7 @@ def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **o
 
     :param debian: the host's version of Debian.
     :param without: variables that are not there.
-    :param overrides: options of the app, and variables of the role.
+    :param overrides: options of the app, and variables of the role; as ``log``, options of a log.
     """
     role = TEMPLATES[template]
     app = APP | {name: value for name, value in overrides.items() if name in entry_options(*ENTRIES)}
@@ -48,11 +55,18 @@ def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **o
     variables: dict[str, Any] = {"ansible_facts": facts, "ansible_search_path": [str(ROLES / role)]}
     variables |= _variables_of(role) | {name: value for name, value in overrides.items() if name not in app}
     entries = select([app], role)
-    variables[ENTRIES[role]] = entries
+    if role in ENTRIES:
+        variables[ENTRIES[role]] = entries
+    if role == "logrotate":
+        variables["logrotate_files"] = [LOG | overrides.get("log", {})]
     for name in without:
         del variables[name]
-    action: Any = SimpleNamespace(_loader=loader, _templar=Templar(loader=loader, variables=variables))
-    return RenderingAction.renderer(action, variables)(template, _seen_besides(role, with_defaults(entries, role)[0]))
+    templar = Templar(loader=loader, variables=variables)
+    action: Any = SimpleNamespace(_loader=loader, _templar=templar)
+    seen = _seen_besides(role, with_defaults(entries, role)[0])
+    if role == "logrotate":
+        seen = {"log": filled(templar.template(variables["__logrotate_logs"])[0])}
+    return RenderingAction.renderer(action, variables)(template, seen)
 
 
 @functools.cache

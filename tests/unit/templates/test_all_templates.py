@@ -36,6 +36,7 @@ def test_rendering_again_gives_the_same_text(template: str):
         ("nginx.conf.j2", "__nginx_proxy_platform"),
         ("slot.service.j2", "gunicorn_systemd_writable_directory"),
         ("process.service.j2", "app_processes_writable_directory"),
+        ("timer.conf.j2", "logrotate_schedule"),
     ],
 )
 def test_a_variable_that_is_not_there_is_an_error(template: str, missing: str):

@@ -1,0 +1,24 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible_collections.flask_ops.production.plugins.module_utils._rotation import filled
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+
+
+class ActionModule(RenderingAction):
+    """Renders one file for each entry; the module of the same name puts them before logrotate, and in place."""
+
+    _VALID_ARGS = frozenset(("logs", "src"))
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        logs = [filled(log) for log in self._task.args["logs"]]
+        file = {"dest": "/etc/logrotate.d/{name}", "src": self._task.args["src"], "each": logs, "as": "log"}
+        shown, _secret = described([file], self.renderer(task_vars))
+        files = [{**entry, "paths": log["paths"] or []} for entry, log in zip(shown, logs, strict=True)]
+        return self._execute_module(
+            "flask_ops.production.log_rotation", module_args={"files": files}, task_vars=task_vars
+        )

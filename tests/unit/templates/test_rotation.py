@@ -1,0 +1,98 @@
+"""What logrotate is told about a log. Whether logrotate takes it, molecule/logrotate asks logrotate itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.templates.rendering import lines, render
+
+
+def rotation(log: dict[str, Any] | None = None, **variables: Any) -> list[str]:
+    return lines(render("rotation.j2", log=log or {}, **variables))
+
+
+def test_a_log_is_described_by_the_defaults_of_the_role():
+    assert rotation() == [
+        "/var/log/shop/access.log {",
+        "daily",
+        "maxsize 100M",
+        "rotate 14",
+        "nodateext",
+        "missingok",
+        "notifempty",
+        "nocopytruncate",
+        "create 0640 root adm",
+        "compress",
+        "delaycompress",
+        "sharedscripts",
+        "postrotate",
+        "set -e",
+        "if systemctl is-active --quiet shop.service; then",
+        "systemctl kill --kill-whom=main --signal=USR1 shop.service",
+        "fi",
+        "endscript",
+        "}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ({"paths": ["/a/b.log", "/a/{name}/*.log"]}, ["/a/b.log /a/shop/*.log {"]),
+        ({"owner": "{name}", "group": "{name}", "mode": "0600"}, ["create 0600 shop shop"]),
+        ({"owner": "shop", "su": True}, ["su shop adm", "create 0640 shop adm"]),
+        ({"frequency": "weekly", "minsize": "1k", "maxsize": "1G"}, ["weekly", "minsize 1k", "maxsize 1G"]),
+        ({"keep": 3, "maxage": 90}, ["rotate 3", "maxage 90"]),
+        ({"dateext": True}, ["dateext", "dateformat -%Y%m%d-%s"]),
+        ({"compress": False}, ["nocompress"]),
+        ({"signal": "HUP"}, ["systemctl kill --kill-whom=main --signal=HUP shop.service"]),
+        (
+            {"unit": "{name}-blue.service {name}-green.service"},
+            [
+                "systemctl kill --kill-whom=main --signal=USR1 shop-blue.service",
+                "systemctl kill --kill-whom=main --signal=USR1 shop-green.service",
+            ],
+        ),
+    ],
+)
+def test_an_option_of_a_log_is_told(log: dict[str, Any], expected: list[str]):
+    told = rotation(log)
+    assert [line for line in told if line in expected] == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"logrotate_frequency": "monthly"}, "monthly"),
+        ({"logrotate_maxsize": "5k"}, "maxsize 5k"),
+        ({"logrotate_keep": 7}, "rotate 7"),
+        ({"logrotate_maxage": 30}, "maxage 30"),
+        ({"logrotate_compress": False}, "nocompress"),
+        ({"logrotate_dateext": True}, "dateext"),
+    ],
+)
+def test_what_holds_for_all_logs_is_told_of_each(variables: dict[str, Any], expected: str):
+    assert expected in rotation(**variables)
+
+
+def test_size_alone_decides_when_it_is_given():
+    told = rotation({"size": "10M"}, logrotate_frequency="hourly", logrotate_maxsize="1M")
+    assert "size 10M" in told
+    assert not [line for line in told if line.startswith(("hourly", "maxsize", "minsize"))]
+
+
+def test_without_a_limit_of_size_only_time_decides():
+    assert "maxsize" not in " ".join(rotation(logrotate_maxsize=""))
+
+
+@pytest.mark.parametrize("log", [{"signal": None}, {"signal": None, "unit": None}])
+def test_nobody_is_signalled_where_nobody_has_to_be(log: dict[str, Any]):
+    assert not {"postrotate", "sharedscripts", "endscript"} & set(rotation(log))
+
+
+@pytest.mark.parametrize("schedule", ["hourly", "daily"])
+def test_the_timer_runs_by_the_schedule_and_by_no_other(schedule: str):
+    told = lines(render("timer.conf.j2", logrotate_schedule=schedule))
+    assert told[:3] == ["[Timer]", "OnCalendar=", f"OnCalendar={schedule}"]
