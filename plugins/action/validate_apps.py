@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
         }
         errors = entry_errors(self._task.args.get("entries"), name, roles) if name else []
         errors += variable_errors(values, roles)
-        if not errors:
+        if not errors and name:
             errors = fleet_errors(
                 self._task.args["entries"], name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"]
             )

@@ -14,8 +14,8 @@ import re
 import typing as t
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import overlap
+from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
