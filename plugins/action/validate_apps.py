@@ -12,7 +12,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._validation i
     variable_errors,
 )
 
-FACTS = ["!all", "!min", "distribution", "hardware"]
+FACTS = ["!all", "!min", "distribution", "hardware", "platform"]
 
 
 class ActionModule(ActionBase):
@@ -31,13 +31,13 @@ class ActionModule(ActionBase):
         }
         errors = entry_errors(self._task.args.get("entries"), name, roles) if name else []
         errors += variable_errors(values, roles)
-        if not errors:
+        if not errors and name:
             errors = fleet_errors(
                 self._task.args["entries"], name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"]
             )
         if not errors:
             facts = task_vars.get("ansible_facts", {})
-            if not {"distribution", "memtotal_mb"} <= facts.keys():
+            if not {"distribution", "memtotal_mb", "architecture"} <= facts.keys():
                 gathered = self._execute_module(
                     "ansible.builtin.setup", module_args={"gather_subset": FACTS}, task_vars=task_vars
                 )

@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Brings the processes of each app, beside the web, to their state. A worker is an instance of a systemd template unit,
     C(<app>-<process>@1.service) and so on; a scheduler is a service; a timer is a timer with its service.
-  - A process whose release, command or environment has changed is stopped, for which it has its O(apps[].processes)
-    C(stop_timeout), and started. Of several instances, the first one must keep running before the others follow, one
+  - A process whose release, command or environment has changed is stopped, for which it has its C(stop_timeout),
+    and started. Of several instances, the first one must keep running before the others follow, one
     after the other. What a timer has started is left to end; its next run finds what is new.
   - A process that does not keep running takes everything back. What ran before runs again, and the error quotes the
     last lines of its journal.

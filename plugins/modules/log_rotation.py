@@ -107,7 +107,7 @@ def objections(files: list[dict], entries: list[Entry], check_mode: bool) -> lis
     """What speaks against the new files: ours among each other, then beside everybody else's."""
     present = [(entry, file["paths"]) for entry, file in zip(entries, files, strict=True) if entry.kind == "file"]
     before = ask_with({}, leave_out=[entry.dest for entry in entries])
-    after = ask_with({entry.dest: entry.content for entry, _ in present}, leave_out=[entry.dest for entry in entries])
+    after = ask_with({entry.dest: entry.content for entry, _rest in present}, leave_out=[entry.dest for entry in entries])
     ours = [(entry.dest, path) for entry, paths in present for path in paths]
     found = [
         f"{path} in {dest} is also covered by {other} in {place}"

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.plugins.loader import init_plugin_loader
@@ -257,7 +258,7 @@ def test_logrotate_takes_any_combination_of_options(host):
     """logrotate's own parser reads forty of the 576, the same ones each time."""
     init_plugin_loader()
     sizes = [{}, {"size": "10k"}, {"minsize": "1", "maxsize": "2G"}]
-    choices = {
+    choices: dict[str, list[Any]] = {
         "frequency": ["hourly", "daily", "weekly", "monthly"], "compress": [True, False], "dateext": [True, False],
         "su": [True, False], "maxage": [0, 30], "signal": [None, "USR1", "HUP"],
     }  # fmt: skip
