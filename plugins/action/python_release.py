@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.plugin_utils._archive import checksum, pack
 
 PASSED_ON = (
-    "name", "state", "purge", "wsgi", "requirements", "shared_paths", "migrate", "migrate_timeout"
+    "name", "state", "purge", "wsgi", "requirements", "shared_paths", "migrate", "migrate_timeout", "sandbox"
 )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 
 ID_FORMAT = "1"
 """Goes into every release id. Raised when the same inputs no longer give the same release."""
@@ -83,6 +83,7 @@ class App:
     migrate: str = ""
     migrate_timeout: int = 300
     keep: int = 3
+    sandbox: tuple[tuple[str, str], ...] = tuple(sandbox())
     archive: str = ""
     """The uploaded archive of a source that is a directory on the controller."""
 
@@ -370,7 +371,9 @@ class Builder:
             if not self._installed(distribution(requirement)):
                 listed = os.path.join(release.path, "extra-requirements.txt")
                 write(listed, f"{requirement}\n".encode(), 0o644, "root", "root")
-                self._uv_pip("--requirement", listed, *(["--require-hashes"] if "--hash" in requirement else []))
+                # A line with a hash is complete in itself: what it depends on has lines of its own.
+                hashed = ["--require-hashes", "--no-deps"] if "--hash" in requirement else []
+                self._uv_pip("--requirement", listed, *hashed)
 
     def _dependencies(self) -> list[str]:
         """The arguments by which uv installs what the app needs, from the best description that it brings."""
@@ -463,7 +466,7 @@ class Builder:
         unit = f"{app.name}-{purpose}.service"
         wait_until_gone(unit, timeout)
         properties = [
-            *SANDBOX,
+            *app.sandbox,
             ("WorkingDirectory", release.code),
             ("ReadWritePaths", os.path.join(app.root, "shared")),
             ("RuntimeMaxSec", str(timeout)),

@@ -42,6 +42,10 @@ options:
     type: list
     elements: str
     default: []
+  extra_requirements_of:
+    description: By the app's name, what its environment gets besides, in the same way.
+    type: dict
+    default: {}
   uv:
     description: The version of uv that builds environments, with its hashes; a line of a requirements file.
     type: str
@@ -109,6 +113,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     resolve,
     retire,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 
 # What the action plugin of the same name makes of an entry.
 APP = {
@@ -122,6 +127,7 @@ APP = {
     "static_path": {"type": "str", "default": ""},
     "migrate": {"type": "str", "default": ""},
     "migrate_timeout": {"type": "int", "default": 300},
+    "sandbox": {"type": "dict", "default": {}},
 }
 
 UNKNOWN = "known-after-the-build"
@@ -138,6 +144,7 @@ def main() -> None:
             "environment_file": {"type": "str", "required": True},
             "python": {"type": "str", "default": "/usr/bin/python3"},
             "extra_requirements": {"type": "list", "elements": "str", "default": []},
+            "extra_requirements_of": {"type": "dict", "default": {}},
             "uv": {"type": "str", "required": True},
             "pinned": {"type": "dict", "default": {}},
             "keep": {"type": "int", "default": 3},
@@ -193,7 +200,8 @@ def app_of(entry: dict, params: dict) -> App:
         python=params["python"],
         wsgi=entry["wsgi"],
         requirements=entry["requirements"],
-        extra_requirements=tuple(params["extra_requirements"]),
+        extra_requirements=(*params["extra_requirements"], *params["extra_requirements_of"].get(entry["name"], ())),
+        sandbox=tuple(sandbox(**entry["sandbox"])),
         shared_paths=tuple(entry["shared_paths"]),
         static_path=entry["static_path"],
         environment_file=params["environment_file"].format_map(entry),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
@@ -51,6 +51,12 @@ def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **o
     return RenderingAction.renderer(action, variables)(template, _seen_besides(role, with_defaults(entries, role)[0]))
 
 
+def published(role: str, name: str, *entries: dict[str, Any]) -> Any:
+    """What a role publishes under a name, given its entries."""
+    variables = _variables_of(role) | {ENTRIES[role]: list(entries)}
+    return Templar(loader=DataLoader(), variables=variables).template(variables[name])
+
+
 @functools.cache
 def _variables_of(role: str) -> dict[str, Any]:
     """The role's defaults and variables, with the templates in them."""
@@ -62,7 +68,7 @@ def _variables_of(role: str) -> dict[str, Any]:
 def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
     """What the role's action adds for one entry."""
     if role == "gunicorn_systemd":
-        return {"app": entry, "slot": "green", "release": RELEASE, "sandbox": SANDBOX}
+        return {"app": entry, "slot": "green", "release": RELEASE, "sandbox": sandbox(**entry["sandbox"])}
     return {"site" if role == "nginx_proxy" else "app": entry}
 
 

@@ -82,7 +82,11 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
         "client_max_body_size 10m;",
         "include /etc/nginx/snippets/flask-ops-headers.conf;",
     } <= set(lines(text))
-    assert block(text, "upstream shop") == ["server unix:/run/shop/current.sock max_fails=0;", "keepalive 16;"]
+    assert block(text, "upstream shop") == [
+        "server unix:/run/shop/current.sock max_fails=0;",
+        "keepalive 16;",
+        "keepalive_timeout 2s;",
+    ]
     assert "proxy_pass http://shop;" in block(text, "location /")
 
 
