@@ -48,6 +48,8 @@ and the message names the nearest known one. Beyond the rule of each option, thi
 - `SECRET_KEY` and `FLASK_SECRET_KEY` have at least 22 characters, eight of them different. `FLASK_DEBUG` is off, and
   `FLASK_ENV` is `production` or not there.
 - No path of `shared_paths` is within another one.
+- `hsts.preload` needs `hsts.include_subdomains` and a `hsts.max_age` of a year. `csp_report_only` needs `csp`.
+- Each of `locations` has a path of its own. Its `timeout` is not below the app's: nginx does not give up before gunicorn.
 - `threads` above 1 goes with `worker_class: gthread`.
 """
 
@@ -71,8 +73,9 @@ def described(name: str, option: dict[str, Any], above: str = "") -> Iterator[st
     """The section of an option, then those of the options within it."""
     path = f"{above}{name}"
     yield f"{'##' if not above else '###'} {path}\n\n{sentences(option)}\n\n{facts(path, option)}\n"
+    inside = f"{path}{'[]' if option['type'] == 'list' else ''}."
     for below, inner in option.get("options", {}).items():
-        yield from described(below, inner, f"{path}.")
+        yield from described(below, inner, inside)
 
 
 def facts(path: str, option: dict[str, Any]) -> str:
@@ -88,7 +91,7 @@ def facts(path: str, option: dict[str, Any]) -> str:
 
 def kind(option: dict[str, Any]) -> str:
     if option["type"] == "list":
-        return f"list of {TYPES[option['elements']]}s"
+        return f"list of {TYPES[option['elements']]}s".replace("ys", "ies")
     return TYPES[option["type"]]
 
 
@@ -133,7 +136,7 @@ def example(path: str, option: dict[str, Any]) -> str:
     if sum(other is rule for other in RULES.values()) > 1:
         return ""  # what several options share is a good value of none of them in particular
     for name in reversed(path.split(".")):
-        value = {name: value}
+        value = {name.removesuffix("[]"): [value] if name.endswith("[]") else value}
     # None puts innermost lists and dictionaries on the line of their name.
     inline = None if isinstance(next(iter(value.values())), list | dict) else False
     return yaml.safe_dump(value, default_flow_style=inline, width=1000).strip()

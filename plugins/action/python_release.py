@@ -41,7 +41,8 @@ class ActionModule(ActionBase):
     def _described(self, app):
         """An entry of the role as the module takes it, with the checksum of a source that is a directory here."""
         described = {key: app[key] for key in PASSED_ON if app.get(key) is not None}
-        described["static_path"] = (app.get("static") or {}).get("path", "")
+        static = app.get("static") or {}
+        described |= {f"static_{key}": static[key] for key in ("path", "keep") if static.get(key) is not None}
         described["source"] = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
         if "path" in described["source"]:
             path = described["source"]["path"]

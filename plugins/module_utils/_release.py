@@ -12,6 +12,7 @@
         REVISION    where it came from
         .complete   written last: without it, the release is rebuilt
         .migrated   the migration has been run from this release
+      old-static/   static files that a deploy took away, for pages from before it
       shared/       what the app may write; outlives every release
       .build/       repository and package cache of the builds
 
@@ -31,7 +32,6 @@ import os
 import pwd
 import re
 import shlex
-import shutil
 import stat
 import time
 import typing as t
@@ -40,6 +40,7 @@ from dataclasses import dataclass, field
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
 
 ID_FORMAT = "1"
 """Goes into every release id. Raised when the same inputs no longer give the same release."""
@@ -79,6 +80,7 @@ class App:
     extra_requirements: tuple[str, ...] = ()
     shared_paths: tuple[str, ...] = ()
     static_path: str = ""
+    static_keep: int = 86400
     environment_file: str = ""
     migrate: str = ""
     migrate_timeout: int = 300
@@ -314,9 +316,11 @@ class Builder:
                 self._step("pre-flight", self._preflight)
             if app.migrate and not release.has(".migrated"):
                 self._step("migrate", self._migrate)
+            if app.linked_release("current") not in (None, release.id):
+                self._step("keep-static", self._keep_static)
             if obsolete(release):
                 self._step("prune", self._prune)
-        return adopted or any(step != "pre-flight" for step in self.steps)
+        return adopted or any(step not in ("pre-flight", "keep-static") for step in self.steps)
 
     def _step(self, name: str, action: t.Callable[[], None]) -> None:
         self.steps.append(name)
@@ -423,12 +427,12 @@ class Builder:
         inside = os.path.realpath(release.code) + os.sep
         if not os.path.isdir(origin) or not os.path.realpath(origin).startswith(inside):
             raise ReleaseError(f"static.path: the source has no directory '{app.static_path}'")
-        # A link could lead nginx to what the app alone may read, so none is copied.
-        shutil.copytree(origin, f"{release.path}/static", symlinks=True, ignore=links_in)
-        for directory, _directories, files in os.walk(f"{release.path}/static"):
-            os.chmod(directory, 0o755)
-            for file in files:
-                os.chmod(os.path.join(directory, file), 0o644)
+        publish(origin, f"{release.path}/static")
+
+    def _keep_static(self) -> None:
+        """The release in traffic is about to leave it. Pages that it made still ask for its static files."""
+        root = self.release.app.root
+        keep(f"{root}/current/static", f"{root}/old-static", self.release.app.static_keep)
 
     def _provenance(self) -> str:
         origin = {
@@ -563,11 +567,6 @@ def hand_over(tree: str, group: str) -> None:
         os.close(top)
 
 
-def links_in(directory: str, names: list[str]) -> list[str]:
-    """For :func:`shutil.copytree`: which names not to copy."""
-    return [name for name in names if os.path.islink(os.path.join(directory, name))]
-
-
 def wait_until_gone(unit: str, timeout: float) -> None:
     """Wait for a unit of an earlier, interrupted run to end: two migrations at once would be worse than a wait."""
     deadline = time.monotonic() + timeout
@@ -609,7 +608,7 @@ def retire(app: App, purge: bool, check_mode: bool = False) -> bool:
     What is kept becomes root's, and nobody else's: the user's number may be given to somebody else later.
     """
     shared = os.path.join(app.root, "shared")
-    doomed = [os.path.join(app.root, name) for name in ("current", "previous", "releases", ".build")]
+    doomed = [os.path.join(app.root, name) for name in ("current", "previous", "releases", "old-static", ".build")]
     if purge:
         doomed.append(shared)
     doomed = [path for path in doomed if os.path.lexists(path)]

@@ -120,6 +120,7 @@ APP = {
     "requirements": {"type": "str", "default": ""},
     "shared_paths": {"type": "list", "elements": "str", "default": []},
     "static_path": {"type": "str", "default": ""},
+    "static_keep": {"type": "int", "default": 86400},
     "migrate": {"type": "str", "default": ""},
     "migrate_timeout": {"type": "int", "default": 300},
 }
@@ -196,6 +197,7 @@ def app_of(entry: dict, params: dict) -> App:
         extra_requirements=tuple(params["extra_requirements"]),
         shared_paths=tuple(entry["shared_paths"]),
         static_path=entry["static_path"],
+        static_keep=entry["static_keep"],
         environment_file=params["environment_file"].format_map(entry),
         migrate=entry["migrate"],
         migrate_timeout=entry["migrate_timeout"],

@@ -121,8 +121,13 @@ class Systemd:
         monkeypatch.setattr(config_files, "remember", self.remembered.add)
         monkeypatch.setattr(config_files, "remembered", self.remembered.__contains__)
         monkeypatch.setattr(config_files, "forget", self.remembered.discard)
-        monkeypatch.setattr(config_files, "run", lambda argv: self.act(argv[0]))
+        self.warnings = ""
+        monkeypatch.setattr(config_files, "run", self.run)
         monkeypatch.setattr(config_files, "reload_unit", self.reload)
+
+    def run(self, argv: list[str], warnings: bool) -> str:
+        self.act(argv[0])
+        return self.warnings
 
     def reload(self, unit: str) -> None:
         self.act(unit)
@@ -144,7 +149,7 @@ def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
     }  # fmt: skip
     lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
-    return {**lists, "validate": "nginx -t", "reload": "nginx.service"}
+    return {**lists, "validate": "nginx -t", "refuse": "conflicting", "reload": "nginx.service"}
 
 
 def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Systemd):
@@ -165,6 +170,15 @@ def test_what_is_refused_is_taken_back(tmp_path: Path, systemd: Systemd, refuser
         bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
     assert (systemd.reloads, systemd.remembered) == ([], set())
+
+
+def test_what_the_check_only_warns_about_may_be_refused_too(tmp_path: Path, systemd: Systemd):
+    systemd.warnings = "[warn] something else\n[warn] conflicting server name"
+    with pytest.raises(CommandError, match=r"as it was before\. \[warn\] conflicting server name$"):
+        bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    assert (list(tmp_path.iterdir()), systemd.reloads) == ([], [])
+    systemd.warnings = "[warn] something else"
+    assert bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)["reloaded"]
 
 
 def test_a_reload_that_an_interrupted_run_owes_is_made_up_for(tmp_path: Path, systemd: Systemd):
