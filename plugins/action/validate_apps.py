@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import role_options
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
+    certificate_errors,
     entry_errors,
     platform_errors,
     variable_errors,
@@ -28,7 +29,10 @@ class ActionModule(ActionBase):
         values = {
             key: self._templar.template(value) if key in known else value for key, value in ours.items() if key != name
         }
-        errors = entry_errors(self._task.args.get("entries"), name, roles) + variable_errors(values, roles)
+        entries = self._task.args.get("entries")
+        errors = entry_errors(entries, name, roles) + variable_errors(values, roles)
+        if "letsencrypt" in roles:
+            errors += certificate_errors(entries, name, values)
         if not errors:
             facts = task_vars.get("ansible_facts", {})
             if not {"distribution", "memtotal_mb"} <= facts.keys():

@@ -40,12 +40,10 @@ from dataclasses import dataclass, field
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._uv import SETTINGS, ensure_uv
 
 ID_FORMAT = "1"
 """Goes into every release id. Raised when the same inputs no longer give the same release."""
-
-TOOLS = "/opt/flask-ops"
-"""Where uv lives on the host: one directory a version."""
 
 LOCKS = "/run/flask-ops"
 
@@ -295,7 +293,6 @@ class Builder:
     """Makes one release of one app; every step names itself, so that an error says where it happened."""
 
     release: Release
-    uv_requirement: str
     steps: list[str] = field(default_factory=list)
 
     def ensure(self) -> bool:
@@ -405,14 +402,10 @@ class Builder:
             **build_environment(app),
             "UV_CACHE_DIR": os.path.join(app.build, "cache"),
             "UV_PROJECT_ENVIRONMENT": self.release.venv,
-            "UV_PYTHON_DOWNLOADS": "never",
-            # The host's own authorities: a company's mirror is trusted as everything else on the host trusts it.
-            "UV_SYSTEM_CERTS": "1",
-            "UV_COMPILE_BYTECODE": "1",
-            # Not hard links: the release is handed to root, and the cache stays the app's.
-            "UV_LINK_MODE": "copy",
+            # Among them copies instead of hard links: the release is handed to root, and the cache stays the app's.
+            **SETTINGS,
         }
-        run([ensure_uv(self.uv_requirement), *arguments], env=environment, cwd=app.build, user=app.user, timeout=1800)
+        run([ensure_uv(), *arguments], env=environment, cwd=app.build, user=app.user, timeout=1800)
 
     def _collect_static(self) -> None:
         """Copy the static files to where nginx, which cannot read the code, may read them."""
@@ -512,22 +505,6 @@ def build_environment(app: App) -> dict[str, str]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }
-
-
-def ensure_uv(requirement: str) -> str:
-    """Return the path of uv on this host, installing it first, checked by its hashes, where it is missing."""
-    version = requirement.split("==", 1)[1].split()[0]
-    home = os.path.join(TOOLS, f"uv-{version}")
-    if not os.path.exists(f"{home}/.complete"):
-        remove(home)
-        os.makedirs(TOOLS, mode=0o755, exist_ok=True)
-        run(["/usr/bin/python3", "-m", "venv", home])
-        listed = os.path.join(home, "requirements.txt")
-        write(listed, f"{requirement}\n".encode(), 0o644, "root", "root")
-        pip = [f"{home}/bin/python", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
-        run([*pip, "install", "--only-binary=:all:", "--require-hashes", f"--requirement={listed}"])
-        write(f"{home}/.complete", b"", 0o644, "root", "root")
-    return f"{home}/bin/uv"
 
 
 def hand_over(tree: str, group: str) -> None:

@@ -42,10 +42,6 @@ options:
     type: list
     elements: str
     default: []
-  uv:
-    description: The version of uv that builds environments, with its hashes; a line of a requirements file.
-    type: str
-    required: true
   pinned:
     description:
       - Apps, by name, that should have a release that is on the host already, by its id; V(previous) is the one that
@@ -74,7 +70,6 @@ EXAMPLES = r"""
         wsgi: "shop:create_app()"
     root: /srv/{name}
     environment_file: /etc/{name}/environment
-    uv: "uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19"
 """
 
 RETURN = r"""
@@ -138,7 +133,6 @@ def main() -> None:
             "environment_file": {"type": "str", "required": True},
             "python": {"type": "str", "default": "/usr/bin/python3"},
             "extra_requirements": {"type": "list", "elements": "str", "default": []},
-            "uv": {"type": "str", "required": True},
             "pinned": {"type": "dict", "default": {}},
             "keep": {"type": "int", "default": 3},
         },
@@ -179,7 +173,7 @@ def build_all(params: dict, check_mode: bool) -> dict:
     if wanted:
         return {**result, "wanted_archives": wanted}
     for release in releases:
-        if Builder(release, params["uv"]).ensure():
+        if Builder(release).ensure():
             result["changed"] = True
     return result
 

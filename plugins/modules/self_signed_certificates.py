@@ -11,7 +11,11 @@ version_added: 0.1.0
 description:
   - Makes a key and a certificate for each site that has none, or one with other names, or one that ends within
     30 days. They are valid for ten years; a browser warns about them in any case.
-  - The files are C(<directory>/<name>.crt) and C(<directory>/<name>.key).
+  - The files are C(fullchain.pem) and C(privkey.pem) in C(<directory>/<name>/).
+  - Where the link that nginx reads leads to no certificate, it is made to lead there. Where it leads to one, it is left
+    alone, whoever made that, unless the site is in O(only_here).
+  - A site may bring a certificate of its own. It is refused when key and certificate do not belong together, when it has
+    ended or lacks a name of the site, or when others than its owner and group can read the key. The link leads to a copy.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   sites:
@@ -23,6 +27,19 @@ options:
     description: Where the files are; created when it is missing.
     type: path
     required: true
+  link:
+    description: The symbolic link by which a site's certificate is read; C({name}) stands for the site's name.
+    type: str
+    required: true
+  own_directory:
+    description: Where the copies of certificates are that sites bring along.
+    type: path
+    required: true
+  only_here:
+    description: Names of the sites that get no certificate from elsewhere. Their links are led back to the self-signed one.
+    type: list
+    elements: str
+    default: []
   reload:
     description: The unit that reads the files. A change is remembered for the next M(flask_ops.production.config_files).
     type: str
@@ -42,26 +59,31 @@ EXAMPLES = r"""
       - name: shop
         domains: [shop.example.com]
     directory: /etc/nginx/self-signed
+    own_directory: /etc/nginx/own-certificates
+    link: /etc/nginx/certificates/{name}
     reload: nginx.service
 """
 
 RETURN = r"""
 changed_sites:
-  description: The names of the sites whose files were made or removed.
+  description: The names of the sites whose files or links were made or removed.
   returned: success
   type: list
   elements: str
 """
 
 import os
+import shutil
+import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import remove
+from ansible_collections.flask_ops.production.plugins.module_utils._files import link, remove
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import remember
 
 DAYS = 3650
 RENEW_BEFORE = 30 * 86400
+FILES = ("fullchain.pem", "privkey.pem")
 
 
 def main() -> None:
@@ -69,24 +91,22 @@ def main() -> None:
         argument_spec={
             "sites": {"type": "list", "elements": "dict", "required": True},
             "directory": {"type": "path", "required": True},
+            "own_directory": {"type": "path", "required": True},
+            "only_here": {"type": "list", "elements": "str", "default": []},
+            "link": {"type": "str", "required": True},
             "reload": {"type": "str"},
         },
         supports_check_mode=True,
     )
-    directory, changed = module.params["directory"], []
+    changed = []
     try:
+        problems = [problem for site in module.params["sites"] for problem in own_problems(site)]
+        if problems and not (module.check_mode and not shutil.which("openssl")):
+            module.fail_json(msg="Nothing was changed. " + "; ".join(problems))
         for site in module.params["sites"]:
-            certificate, key = (os.path.join(directory, f"{site['name']}.{suffix}") for suffix in ("crt", "key"))
-            if site.get("state") == "absent":
-                if os.path.exists(certificate) or os.path.exists(key):
-                    changed.append(site["name"])
-                    if not module.check_mode:
-                        remove(certificate)
-                        remove(key)
-            elif not good(certificate, key, site["domains"]):
+            bring = remove_site if site.get("state") == "absent" else ensure_site
+            if bring(site, module.params, module.check_mode):
                 changed.append(site["name"])
-                if not module.check_mode:
-                    make(certificate, key, site["domains"])
     except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     if changed and module.params["reload"] and not module.check_mode:
@@ -94,10 +114,100 @@ def main() -> None:
     module.exit_json(changed=bool(changed), changed_sites=changed)
 
 
-def good(certificate: str, key: str, domains: list[str]) -> bool:
+def ensure_site(site: dict, params: dict, check_mode: bool) -> bool:
+    """Return whether anything of the site's certificate was not as it should be."""
+    pair, own = (os.path.join(params[key], site["name"]) for key in ("directory", "own_directory"))
+    place = params["link"].format_map(site)
+    missing = not good(pair, site["domains"])
+    if missing and not check_mode:
+        make(pair, site["domains"])
+    copied = bool(site.get("certificate")) and not same(own, site["certificate"])
+    if copied and not check_mode:
+        copy(own, site["certificate"])
+    if site.get("certificate"):
+        target = own
+    elif site["name"] in params["only_here"] or not complete(place):
+        target = pair
+    else:
+        target = os.readlink(place)
+    astray = not os.path.islink(place) or os.readlink(place) != target
+    if astray and not check_mode:
+        os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+        link(place, target)
+    return missing or copied or astray
+
+
+def remove_site(site: dict, params: dict, check_mode: bool) -> bool:
+    paths = [os.path.join(params[key], site["name"]) for key in ("directory", "own_directory")]
+    there = [path for path in (params["link"].format_map(site), *paths) if os.path.lexists(path)]
+    if not check_mode:
+        for path in there:
+            remove(path)
+    return bool(there)
+
+
+def own_problems(site: dict) -> list[str]:
+    """What is wrong with the certificate that a site brings along. nginx would not start with some of it."""
+    files = site.get("certificate")
+    if not files or site.get("state") == "absent":
+        return []
+    place, chain, key = f"{site['name']}: certificate", files["fullchain"], files["privkey"]
+    missing = [f"{place}: there is no file {path} on the host" for path in (chain, key) if not os.path.isfile(path)]
+    if missing:
+        return missing
+    if stat.S_IMODE(os.stat(key).st_mode) & 0o007:
+        return [f"{place}: everybody on the host can read the key {key}; a good mode is 0600"]
+    asked = ["openssl", "x509", "-in", chain, "-noout"]
+    try:
+        belongs = run([*asked, "-pubkey"]) == run(["openssl", "pkey", "-in", key, "-passin", "pass:", "-pubout"])
+    except CommandError:
+        return [f"{place}: openssl cannot read {chain} as a certificate, or {key} as its key, without a passphrase"]
+    if not belongs:
+        return [f"{place}: {key} is not the key of {chain}"]
+    try:
+        run([*asked, "-checkend", "0"])
+    except CommandError:
+        return [f"{place}: {chain} has ended: {run([*asked, '-enddate']).strip()}"]
+    lacking = [domain for domain in site["domains"] if "NOT match" in run([*asked, "-checkhost", any_name(domain)])]
+    return [f"{place}: {chain} is not for {', '.join(lacking)}"] if lacking else []
+
+
+def any_name(domain: str) -> str:
+    return domain.replace("*", "any", 1)
+
+
+def same(own: str, files: dict) -> bool:
+    """Whether the copy is what the files are now. They were there a moment ago, see :func:`own_problems`."""
+    pairs = ((os.path.join(own, file), files[file.removesuffix(".pem")]) for file in FILES)
+    return complete(own) and all(content(mine) == content(theirs) for mine, theirs in pairs)
+
+
+def content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def copy(own: str, files: dict) -> None:
+    new = f"{own}.new"
+    remove(new)
+    os.makedirs(new, mode=0o755)
+    for file in FILES:
+        handle = os.open(os.path.join(new, file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content(files[file.removesuffix(".pem")]))
+    remove(own)
+    os.rename(new, own)
+
+
+def complete(directory: str) -> bool:
+    return all(os.path.exists(os.path.join(directory, file)) for file in FILES)
+
+
+def good(pair: str, domains: list[str]) -> bool:
     """Whether there is a certificate with these names that does not end soon."""
-    if not (os.path.exists(certificate) and os.path.exists(key)):
+    if not complete(pair):
         return False
+    certificate = os.path.join(pair, "fullchain.pem")
     asked = ["openssl", "x509", "-in", certificate, "-noout", "-checkend", str(RENEW_BEFORE), "-ext", "subjectAltName"]
     try:
         answer = run(asked)
@@ -107,21 +217,22 @@ def good(certificate: str, key: str, domains: list[str]) -> bool:
     return names == set(domains)
 
 
-def make(certificate: str, key: str, domains: list[str]) -> None:
-    """Make both files beside their place, and rename the certificate last: it is what :func:`good` looks at."""
-    os.makedirs(os.path.dirname(certificate), mode=0o755, exist_ok=True)
-    new_certificate, new_key = f"{certificate}.new", f"{key}.new"
+def make(pair: str, domains: list[str]) -> None:
+    """Make both files in a directory beside their place, and rename it last: a key never meets another's certificate."""
+    new = f"{pair}.new"
+    remove(new)
+    os.makedirs(new, mode=0o755)
     run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
             *("-days", str(DAYS), "-subj", f"/CN={domains[0][:64]}"),
             *("-addext", "subjectAltName=" + ",".join(f"DNS:{domain}" for domain in domains)),
-            *("-keyout", new_key, "-out", new_certificate),
+            *("-keyout", f"{new}/privkey.pem", "-out", f"{new}/fullchain.pem"),
         ]
     )
-    os.chmod(new_key, 0o600)
-    os.rename(new_key, key)
-    os.rename(new_certificate, certificate)
+    os.chmod(f"{new}/privkey.pem", 0o600)
+    remove(pair)
+    os.rename(new, pair)
 
 
 if __name__ == "__main__":

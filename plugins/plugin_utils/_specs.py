@@ -23,6 +23,7 @@ ENTRIES = {
     "python_app": "python_app_apps",
     "gunicorn_systemd": "gunicorn_systemd_apps",
     "nginx_proxy": "nginx_proxy_sites",
+    "letsencrypt": "letsencrypt_certificates",
 }
 """By role: the variable that holds its list of entries."""
 
