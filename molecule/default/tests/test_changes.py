@@ -145,7 +145,7 @@ def test_a_release_that_cannot_be_imported_stays_out_of_traffic(play, apps, sour
 
 def test_a_release_that_is_not_healthy_stays_out_of_traffic(play, apps, source, load, demo):
     before = demo.ask("/").json
-    health = {"path": "/no-such-page", "deadline": 10}
+    health = {"path": "/no-such-page", "deadline": 30}
     with load(1_000) as clients:
         deployed = play(SITE, flask_apps=apps(demo={"health": health, "threads": 3}))
         report = clients.finish()
