@@ -79,7 +79,7 @@ def site(host, address):
 
     def get(app, domain):
         with host.sudo():
-            certificate = host.file(f"/etc/nginx/self-signed/{app}.crt").content_string
+            certificate = host.file(f"/etc/nginx/certificates/{app}/fullchain.pem").content_string
         return Site(domain, address, certificate)
 
     return get

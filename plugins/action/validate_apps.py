@@ -12,7 +12,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._validation i
     variable_errors,
 )
 
-FACTS = ["!all", "!min", "distribution", "hardware"]
+FACTS = ["!all", "!min", "distribution", "hardware", "platform"]
 
 
 class ActionModule(ActionBase):
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
             )
         if not errors:
             facts = task_vars.get("ansible_facts", {})
-            if not {"distribution", "memtotal_mb"} <= facts.keys():
+            if not {"distribution", "memtotal_mb", "architecture"} <= facts.keys():
                 gathered = self._execute_module(
                     "ansible.builtin.setup", module_args={"gather_subset": FACTS}, task_vars=task_vars
                 )

@@ -67,14 +67,14 @@ apps:
     healthy:
       description: Whether that is what the app should answer.
       type: bool
+    seconds:
+      description: How long the answer took; not there where nothing is in traffic.
+      type: float
 """
 
-import http.client
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, unit_properties
-from ansible_collections.flask_ops.production.plugins.module_utils._switch import Health, Host, slot_named
+from ansible_collections.flask_ops.production.plugins.module_utils._apps import look
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 
 
 def main() -> None:
@@ -90,35 +90,6 @@ def main() -> None:
     except (CommandError, KeyError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, apps=found)
-
-
-def look(app: dict, release_link: str) -> dict:
-    host, name = Host(), app["name"]
-    slot = slot_named(host.link_target(f"/run/{name}/current.sock"))
-    if slot is None:
-        nothing = dict.fromkeys(("slot", "release", "since", "state", "health"))
-        return {**nothing, "healthy": False, "summary": f"{name}: nothing is in traffic"}
-    service = unit_properties(f"{name}-{slot}.service", "ActiveState", "ActiveEnterTimestamp")
-    release = os.path.basename(host.link_target(release_link) or "") or None
-    health = Health(**app["health"])
-    domain = (app.get("domains") or ["localhost"])[0]
-    answer: int | str
-    try:
-        answer = host.ask_socket(f"/run/{name}/{slot}.sock", health.path, domain, health.timeout)
-    except (OSError, http.client.HTTPException) as error:
-        answer = str(error) or type(error).__name__
-    state, since = service["ActiveState"], service["ActiveEnterTimestamp"]
-    return {
-        "slot": slot,
-        "release": release,
-        "since": since,
-        "state": state,
-        "health": str(answer),
-        "healthy": isinstance(answer, int) and health.accepts(answer),
-        "summary": f"{name}: {slot} "
-        + (f"serves {release} since {since}" if state == "active" else f"should serve {release}, but is {state}")
-        + f"; GET {health.path}: {answer}",
-    }
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ description:
     one round trip to the host.
   - When O(validate) is given and refuses the new files, all of them are taken back before the task fails,
     so that a service never meets a configuration that it would refuse.
-  - When O(reload) is given, the unit is reloaded after a change. A run that was interrupted between the change
+  - When O(reload) is given, the units are reloaded after a change. A run that was interrupted between the change
     and the reload is remembered on the host, and the next run reloads.
   - Runs in check mode and shows a diff, except for the content of secret files.
 author: [the flask_ops.production authors (@flask-ops)]
@@ -79,8 +79,11 @@ options:
     description: A command, run on the host after the files are written, that must end with status 0.
     type: str
   reload:
-    description: The systemd unit that reads these files. It is reloaded when it is active, and started when it is not.
-    type: str
+    description:
+      - The systemd units that read these files. One is reloaded when it is active, and started when it is not.
+      - When one does not run afterwards, every file is put back, and those that ran before are started again.
+    type: list
+    elements: str
 attributes:
   check_mode:
     description: Predicts the changes without making them.
@@ -111,11 +114,12 @@ changed_files:
   type: list
   elements: str
 reloaded:
-  description: Whether the unit was reloaded or started.
+  description: Whether the units were reloaded or started.
   returned: always
   type: bool
 """
 
+import contextlib
 import shlex
 import time
 
@@ -130,6 +134,9 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
 from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, Transaction
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import forget, remember, remembered
 
+UNITS = "/etc/systemd/system/"
+"""systemd reads what is here only when it is told to."""
+
 
 def main() -> None:
     # The action plugin of the same name has expanded `each`, rendered `src` and told secret files from others.
@@ -142,7 +149,7 @@ def main() -> None:
                 "options": {**FILE_OPTIONS, "content": {"type": "str", "no_log": True}},
             },
             "validate": {"type": "str"},
-            "reload": {"type": "str"},
+            "reload": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )
@@ -154,32 +161,42 @@ def main() -> None:
 
 def bring_to_state(params: dict, check_mode: bool) -> dict:
     """Plan, apply, validate, reload; or take everything back."""
-    transaction, unit = Transaction(entries(params, must_exist=not check_mode)), params["reload"]
-    changes, unread = transaction.plan(), remembered(unit)
+    transaction, units = Transaction(entries(params, must_exist=not check_mode)), params["reload"] or []
+    changes, unread = transaction.plan(), [unit for unit in units if remembered(unit)]
     result = {
-        "changed": bool(changes) or unread,
+        "changed": bool(changes or unread),
         "changed_files": [change.entry.dest for change in changes],
         "diff": [change.diff() for change in changes],
         "reloaded": False,
     }
     if check_mode or not result["changed"]:
         return result
-    if unit:
+    new_units = any(change.entry.dest.startswith(UNITS) for change in changes)
+    running = [unit for unit in units if is_active(unit)]
+    for unit in units:
         remember(unit)
     transaction.apply()
     try:
         if params["validate"]:
             run(shlex.split(params["validate"]))
-        if unit:
+        if new_units:
+            systemctl("daemon-reload")
+        for unit in units:
             reload_unit(unit)
             result["reloaded"] = True
     except CommandError as error:
         transaction.revert()
-        if unit and not unread:
-            forget(unit)
+        if new_units:
+            systemctl("daemon-reload")
+        for unit in units:
+            if unit not in unread:
+                forget(unit)
+            if unit in running and not is_active(unit):
+                with contextlib.suppress(CommandError):
+                    systemctl("restart", unit)
         raise CommandError(f"The new configuration was refused, and every file is as it was before. {error}") from error
     transaction.commit()
-    if unit:
+    for unit in units:
         forget(unit)
     return result
 
@@ -198,8 +215,12 @@ def reload_unit(unit: str) -> None:
         systemctl("reload-or-restart", unit)
     except CommandError as error:
         raise CommandError(f"{error}\n{journal(unit, began)}") from error
-    if unit_properties(unit, "ActiveState").get("ActiveState") not in ("active", "reloading"):
+    if not is_active(unit):
         raise CommandError(f"{unit} is not active after its reload:\n{journal(unit, began)}")
+
+
+def is_active(unit: str) -> bool:
+    return unit_properties(unit, "ActiveState").get("ActiveState") in ("active", "reloading")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ This plugin util is private to the collection.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 import typing as t
@@ -120,6 +121,19 @@ def is_log_path(path: str) -> bool:
         and not re.match(r"/(bin|boot|dev|etc|lib|lib32|lib64|proc|run|sbin|sys|usr|var/run|[^/]*[*?][^/]*)/", path)
         and path[-1] not in "*?"
     )
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def is_absolute_path(path: str) -> bool:
+    """An absolute path that means the same in a unit, a command and a template."""
+    return re.fullmatch(r"(/[A-Za-z0-9._-]+)+", path) is not None and not {".", ".."} & set(path.split("/"))
 
 
 def is_one_line(text: str) -> bool:
@@ -329,6 +343,69 @@ RULES: dict[str, Rule] = {
     "nginx_proxy_static_directory": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current/static"
     ),
+    "node_exporter_release_link": Rule(
+        is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current"
+    ),
+    "node_exporter_units[]": matches(
+        r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\.(service|socket|timer|path|mount|target)",
+        "must be the full name of a unit",
+        "nginx.service",
+    ),
+    "node_exporter_version": matches(
+        r"([0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+~-]*)?", "must be empty, or one version, never 'latest'", "1.9.1"
+    ),
+    "node_exporter_archive": matches(
+        r"((https?:/)?(/[A-Za-z0-9._:~+@{}-]+)+)?",
+        "must be empty, or an absolute path on the controller, or an http or https URL, of a .tar.gz",
+        "/srv/mirror/node_exporter-{version}.linux-{architecture}.tar.gz",
+    ),
+    "node_exporter_checksums{key}": matches(r"amd64|arm64", "must be amd64 or arm64", "amd64"),
+    "node_exporter_checksums{value}": Rule(
+        lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None,
+        "must be a SHA-256, 64 hexadecimal digits in lower case",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    ),
+    "node_exporter_address": Rule(is_address, "must be an IP address of the host, or 0.0.0.0", "127.0.0.1"),
+    "node_exporter_port": between(1, 65535, 9100),
+    "node_exporter_users{key}": matches(
+        r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "must be letters, digits and ._@-, and no ':'", "prometheus"
+    ),
+    "node_exporter_users{value}": Rule(
+        lambda value: (
+            isinstance(value, str) and re.fullmatch(r"\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}", value) is not None
+        ),
+        "must be a bcrypt hash; for a password there is node_exporter_passwords",
+        "$2b$12$sSTA43is.zb.a2G5BxQAQ.ZZfFq1ZU404M9SPds/ouXnveAuUncJK",
+    ),
+    "node_exporter_passwords{value}": Rule(
+        lambda value: isinstance(value, str) and is_one_line(value) and 12 <= len(value.encode()) <= 72,
+        "must be a text of 12 to 72 bytes on one line",
+        "what python3 -c 'import secrets; print(secrets.token_urlsafe())' prints",
+    ),
+    "node_exporter_certificate": Rule(
+        lambda path: not path or is_absolute_path(path),
+        "must be empty, or an absolute path on the host",
+        "/etc/letsencrypt/live/web1.example.com/fullchain.pem",
+    ),
+    "node_exporter_certificate_key": Rule(
+        lambda path: not path or is_absolute_path(path),
+        "must be empty, or an absolute path on the host",
+        "/etc/letsencrypt/live/web1.example.com/privkey.pem",
+    ),
+    "node_exporter_names[]": matches(
+        rf"({LABEL}\.)*{LABEL}", "must be a name of the host in lower case, without scheme or port", "web1.example.com"
+    ),
+    "node_exporter_collectors[]": matches(
+        r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9-]*)*", "must be the name of a collector of node_exporter", "cpu"
+    ),
+    "node_exporter_nginx_status": matches(
+        r"(http://(127\.0\.0\.1|\[::1\]|localhost):[0-9]{1,5}(/[A-Za-z0-9._-]+)*|unix:(/[A-Za-z0-9._-]+)+:(/[A-Za-z0-9._-]+)+)",
+        "must be a URL on the loopback, or unix:, the path of a socket, ':' and a path",
+        "http://127.0.0.1:8090/nginx_status",
+    ),
+    "node_exporter_access_log": Rule(
+        is_app_path, "must be an absolute path with {name} in it", "/var/log/nginx/{name}.access.log"
+    ),
     "python_app_python": matches(
         r"/(?!.*\.\.)[A-Za-z0-9._/-]+", "must be the absolute path of an interpreter on the host", "/usr/bin/python3"
     ),
@@ -370,6 +447,7 @@ RULES["logrotate_maxsize"] = Rule(
     lambda size: not size or LOG_RULES["size"].accepts(size), f"{LOG_RULES['size'].says}, or empty", "100M"
 )
 
+RULES["node_exporter_passwords{key}"] = RULES["node_exporter_users{key}"]
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")

@@ -24,6 +24,7 @@ ENTRIES = {
     "gunicorn_systemd": "gunicorn_systemd_apps",
     "nginx_proxy": "nginx_proxy_sites",
     "app_processes": "app_processes_apps",
+    "node_exporter": "node_exporter_apps",
 }
 """By role: the variable that holds its list of entries. A role that serves the host as a whole has none."""
 

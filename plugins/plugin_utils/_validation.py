@@ -10,13 +10,14 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import typing as t
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import overlap
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES, is_address
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
     Options,
@@ -85,6 +86,8 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
         errors += _port_errors(variables)
     if "logrotate" in roles:
         errors += _rotation_errors(variables)
+    if "node_exporter" in roles:
+        errors += _exporter_errors(variables)
     return errors
 
 
@@ -306,6 +309,50 @@ def _rotation_errors(variables: Mapping[str, t.Any]) -> list[str]:
                 if overlap(path, other)
             ]
             paths.append((here, path))
+    return errors
+
+
+def _exporter_errors(variables: Mapping[str, t.Any]) -> list[str]:
+    """What node_exporter's variables allow, but not together."""
+    options = role_options("node_exporter")
+
+    def given(name: str) -> t.Any:
+        return variables.get(f"node_exporter_{name}", options[f"node_exporter_{name}"]["default"])
+
+    errors = []
+    address, users, passwords = given("address"), given("users"), given("passwords")
+    protected = given("tls") or users or passwords or given("unprotected")
+    if (
+        isinstance(address, str)
+        and is_address(address)
+        and not ipaddress.ip_address(address).is_loopback
+        and not protected
+    ):
+        errors.append(
+            f"node_exporter_address: {_shown(address)} is open to the network, and metrics tell much about a server: set "
+            "node_exporter_tls and node_exporter_passwords, or node_exporter_unprotected where a firewall decides who "
+            "may read them; a good value is 127.0.0.1"
+        )
+    if isinstance(users, Mapping) and isinstance(passwords, Mapping):
+        errors += [
+            f"node_exporter_passwords.{name}: is also in node_exporter_users; keep one of them"
+            for name in sorted(users.keys() & passwords.keys())
+        ]
+    release = {name: given(name) for name in ("version", "archive", "checksums")}
+    if any(release.values()):
+        errors += [
+            f"node_exporter_{name}: is empty; an upstream release needs a version, an archive and its checksum"
+            f"{_good(f'node_exporter_{name}') or _good(f'node_exporter_{name}{{value}}')}"
+            for name, value in release.items()
+            if not value
+        ]
+    pair = {name: given(name) for name in ("certificate", "certificate_key")}
+    if any(pair.values()):
+        errors += [
+            f"node_exporter_{name}: is empty, and the other of the two is not" for name in pair if not pair[name]
+        ]
+        if not given("tls"):
+            errors.append("node_exporter_tls: is false, and node_exporter_certificate is set; a good value is true")
     return errors
 
 

@@ -55,7 +55,7 @@ def up() -> None:
     )
     ssh = ssh_command(inventory)
     certificate = WORK / "demo.crt"
-    certificate.write_text(run(*ssh, "sudo cat /etc/nginx/self-signed/demo.crt"))
+    certificate.write_text(run(*ssh, "sudo cat /etc/nginx/certificates/demo/fullchain.pem"))
     url = f"https://{DOMAIN}/"
     print(
         TOLD.format(

@@ -53,6 +53,16 @@ def test_http_is_redirected_to_the_same_page(echo):
     assert (answer.status, answer.headers["Location"]) == (301, "https://echo.test.example/a?b=c")
 
 
+def test_answers_for_a_certificate_authority_are_served_over_http(host, echo):
+    answers = "/var/lib/flask-ops/challenges/.well-known/acme-challenge"
+    with host.sudo():
+        host.check_output(f"mkdir -p {answers}")
+        host.check_output(f"sh -c 'echo here > {answers}/token'")
+    answer = echo.ask("/.well-known/acme-challenge/token", port=80)
+    assert (answer.status, answer.body) == (200, "here\n")
+    assert echo.ask("/.well-known/acme-challenge/other", port=80).status == 404
+
+
 def test_unknown_names_are_refused(echo):
     with pytest.raises(ssl.SSLError):
         echo.connect(server_name="unknown.test.example")
@@ -109,7 +119,7 @@ def test_a_body_that_is_too_large_is_refused(echo):
 
 def test_the_key_of_the_certificate_is_for_root_only(host):
     with host.sudo():
-        key = host.file("/etc/nginx/self-signed/echo.key")
+        key = host.file("/etc/nginx/self-signed/echo/privkey.pem")
         assert (key.user, key.mode) == ("root", 0o600)
 
 
@@ -144,6 +154,18 @@ def test_another_list_of_names_gets_another_certificate_at_once(apply, site):
     assert not apply(domains=["echo.test.example", "new.test.example"]).changed
 
 
+def test_a_certificate_that_somebody_else_provides_is_left_alone_until_it_is_gone(host, apply, echo):
+    domains = ["echo.test.example", "new.test.example"]
+    with host.sudo():
+        host.check_output("cp -a /etc/nginx/self-signed/echo /etc/nginx/better")
+        host.check_output("ln -sfn /etc/nginx/better /etc/nginx/certificates/echo")
+        assert not apply(domains=domains).changed
+        host.check_output("rm -r /etc/nginx/better")
+        assert apply(domains=domains).changed
+        assert host.file("/etc/nginx/certificates/echo").linked_to == "/etc/nginx/self-signed/echo"
+    assert echo.ask("/").status == 200
+
+
 def test_a_reload_that_was_missed_is_made_up_for(host, apply):
     with host.sudo():
         host.check_output("mkdir -p /run/flask-ops")
@@ -156,6 +178,7 @@ def test_a_reload_that_was_missed_is_made_up_for(host, apply):
 def test_an_absent_site_is_gone(host, apply, echo):
     assert apply(state="absent").status == 0
     assert not host.file("/etc/nginx/sites-enabled/echo.conf").exists
-    assert not host.file("/etc/nginx/self-signed/echo.key").exists
+    assert not host.file("/etc/nginx/self-signed/echo").exists
+    assert not host.file("/etc/nginx/certificates/echo").exists
     with pytest.raises(ssl.SSLError):
         echo.connect()

@@ -118,11 +118,15 @@ class Systemd:
         self.remembered: set[str] = set()
         self.reloads: list[str] = []
         self.refused: dict[str, CommandError] = {}
+        self.active: set[str] = set()
+        self.told: list[tuple[str, ...]] = []
         monkeypatch.setattr(config_files, "remember", self.remembered.add)
         monkeypatch.setattr(config_files, "remembered", self.remembered.__contains__)
         monkeypatch.setattr(config_files, "forget", self.remembered.discard)
         monkeypatch.setattr(config_files, "run", lambda argv: self.act(argv[0]))
         monkeypatch.setattr(config_files, "reload_unit", self.reload)
+        monkeypatch.setattr(config_files, "is_active", self.active.__contains__)
+        monkeypatch.setattr(config_files, "systemctl", lambda *words: self.told.append(words))
 
     def reload(self, unit: str) -> None:
         self.act(unit)
@@ -130,6 +134,7 @@ class Systemd:
 
     def act(self, what: str) -> None:
         if what in self.refused:
+            self.active.discard(what)
             raise self.refused[what]
 
 
@@ -144,7 +149,7 @@ def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
     }  # fmt: skip
     lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
-    return {**lists, "validate": "nginx -t", "reload": "nginx.service"}
+    return {**lists, "validate": "nginx -t", "reload": ["nginx.service"]}
 
 
 def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Systemd):
@@ -165,6 +170,24 @@ def test_what_is_refused_is_taken_back(tmp_path: Path, systemd: Systemd, refuser
         bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
     assert (systemd.reloads, systemd.remembered) == ([], set())
+
+
+def test_a_unit_that_does_not_survive_its_new_files_runs_on_with_the_old_ones(tmp_path: Path, systemd: Systemd):
+    params = {**nginx_files(tmp_path / "site"), "reload": ["first.service", "second.service", "new.service"]}
+    systemd.active.update({"first.service", "second.service"})
+    systemd.refused["second.service"] = CommandError("it is not active")
+    with pytest.raises(CommandError, match="it is not active"):
+        bring_to_state(params, check_mode=False)
+    assert systemd.told == [("restart", "second.service")]
+    assert systemd.remembered == set()
+
+
+def test_systemd_reads_units_that_changed_before_one_is_started(
+    tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(config_files, "UNITS", str(tmp_path))
+    bring_to_state(nginx_files(tmp_path / "nginx.service"), check_mode=False)
+    assert systemd.told == [("daemon-reload",)]
 
 
 def test_a_reload_that_an_interrupted_run_owes_is_made_up_for(tmp_path: Path, systemd: Systemd):

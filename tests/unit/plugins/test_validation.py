@@ -476,9 +476,49 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         {"shop": {"id": "r1", "path": "/r", "directory": "/r/%h", "venv": "/r/venv"}},
         {"shop": {"id": "r 1", "path": "/r", "directory": "/r/app", "venv": "/r/venv"}},
     ],
+    "node_exporter_release_link": ["", "/srv/current", "{name}"],
+    "node_exporter_units": ["nginx.service", ["nginx"], ["-nginx.service"], ["nginx .service"], ["nginx.service\n"]],
+    "node_exporter_address": ["", "localhost", "0.0.0.0", "::", "192.0.2.7", "127.0.0.1:9100", "10.0.0.0/8", "fe80::1%eth0"],
+    "node_exporter_port": [0, 65536, "9100"],
+    "node_exporter_unprotected": ["yes"],
+    "node_exporter_users": [
+        [], {"shop": "secret"}, {"shop": ""}, {"shop": "$2b$12$short"}, {"shop": "$6$" + "a" * 57}, {"shop": None},
+        {"a:b": "$2b$12$" + "a" * 53}, {"shop": "$2b$12$" + "a" * 52 + "\n"},
+    ],
+    "node_exporter_passwords": [[], {"shop": "too short"}, {"shop": "a" * 73}, {"shop": "a\nb" * 5}, {"a:b": "a" * 20}],
+    "node_exporter_tls": ["yes"],
+    "node_exporter_names": [["https://x"], ["a_b"], ["A.example.com"], ["a,DNS:b"], ["a b"], "web1.example.com"],
+    "node_exporter_collectors": [["CPU"], ["cpu "], ["--web.x"], ["cpu\n"], ["cpu=1"], "cpu"],
+    "node_exporter_nginx": ["yes"],
+    "node_exporter_nginx_status": [
+        "",
+        "127.0.0.1:8090", "http://192.0.2.7/status", "http://127.0.0.1:8090/a b", "unix:/run/x.sock", "unix:x:/y",
+        "http://127.0.0.1:8090/status\n",
+    ],
+    "node_exporter_access_log": ["", "/var/log/nginx/access.log", "{name}", "/var/log/{name} x", "/var/log/{name}/../x"],
 }  # fmt: skip
 for _name in ("releases", "environment_file", "writable_directory"):
     BAD_VARIABLES[f"app_processes_{_name}"] = BAD_VARIABLES[f"gunicorn_systemd_{_name}"]
+
+BAD_TOGETHER: dict[str, list[Any]] = {
+    "node_exporter_version": ["latest", "v1.9.1", "1.9", "../1.9.1", "1.9.1\n", 1.9, ""],
+    "node_exporter_archive": ["x.tar.gz", "ftp://x/y", "/srv/a b.tar.gz", "/srv/%s", "", "/srv/x\n"],
+    "node_exporter_checksums": [
+        {"amd64": "a" * 63}, {"amd64": "A" * 64}, {"amd64": "g" * 64}, {"amd64": ""}, {"x86_64": "a" * 64}, {}, "a" * 64,
+    ],
+    "node_exporter_certificate": ["", "tls.crt", "/etc/../tls.crt", "/etc/a b"],
+    "node_exporter_certificate_key": ["", "tls.key", "/etc/%d"],
+}  # fmt: skip
+"""Bad beside good values of the others, which they need."""
+
+GOOD_TOGETHER = {
+    "node_exporter_version": "1.9.1",
+    "node_exporter_archive": "https://mirror.example.com/node_exporter-{version}.linux-{architecture}.tar.gz",
+    "node_exporter_checksums": {"amd64": "a" * 64},
+    "node_exporter_tls": True,
+    "node_exporter_certificate": "/etc/ssl/web1.pem",
+    "node_exporter_certificate_key": "/etc/ssl/web1.key",
+}
 
 
 @pytest.mark.parametrize(
@@ -491,8 +531,52 @@ def test_a_bad_variable_of_a_role_is_refused(name: str, value: Any):
     assert "\n" not in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_TOGETHER.items() for value in values]
+)
+def test_a_bad_variable_among_good_ones_is_refused(name: str, value: Any):
+    assert variable_errors(GOOD_TOGETHER, ALL_ROLES) == []
+    errors = variable_errors(GOOD_TOGETHER | {name: value}, ALL_ROLES)
+    assert len(errors) == 1, errors
+    assert errors[0].startswith(name)
+    assert "\n" not in errors[0]
+
+
 def test_every_variable_of_a_role_is_tested_with_bad_values():
-    assert {name for role in EVERY_ROLE for name in role_options(role)} - LISTS == BAD_VARIABLES.keys()
+    tested = BAD_VARIABLES.keys() | BAD_TOGETHER.keys()
+    assert {name for role in EVERY_ROLE for name in role_options(role)} - LISTS == tested
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.7", "2001:db8::7"])
+def test_an_address_beyond_the_loopback_needs_protection_or_a_word(address: str):
+    (error,) = variable_errors({"node_exporter_address": address}, ["node_exporter"])
+    assert "node_exporter_unprotected" in error
+    for protection in (
+        {"tls": True},
+        {"unprotected": True},
+        {"users": {"prometheus": RULES["node_exporter_users{value}"].example}},
+        {"passwords": {"prometheus": "canary-canary-canary"}},
+    ):
+        named = {f"node_exporter_{name}": value for name, value in protection.items()}
+        assert variable_errors({"node_exporter_address": address, **named}, ["node_exporter"]) == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.53", "::1"])
+def test_the_loopback_needs_no_protection(address: str):
+    assert variable_errors({"node_exporter_address": address}, ["node_exporter"]) == []
+
+
+def test_a_user_has_a_hash_or_a_password_and_neither_is_shown():
+    users = {"node_exporter_users": {"me": "canary"}, "node_exporter_passwords": {"me": "canary"}}
+    errors = variable_errors(users, ["node_exporter"])
+    places = ["node_exporter_passwords.me", "node_exporter_passwords.me", "node_exporter_users.me"]
+    assert sorted(error.split(":")[0] for error in errors) == places
+    assert "canary" not in str(errors)
+
+
+def test_a_certificate_without_tls_is_refused():
+    (error,) = variable_errors(GOOD_TOGETHER | {"node_exporter_tls": False}, ["node_exporter"])
+    assert error.startswith("node_exporter_tls: ")
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
@@ -664,6 +748,23 @@ LANDS_IN: dict[str, str] = {
     "gunicorn_systemd_release_link": ARGUMENT,
     "gunicorn_systemd_releases{key}": UNIT,
     "python_app_pinned_releases{key}": UNIT,
+    "node_exporter_release_link": ARGUMENT,
+    "node_exporter_units[]": ARGUMENT + " ",
+    "node_exporter_version": UNIT + "/",
+    "node_exporter_archive": ARGUMENT + " ",
+    "node_exporter_checksums{key}": UNIT,
+    "node_exporter_checksums{value}": UNIT + "/",
+    "node_exporter_address": UNIT + "/",
+    "node_exporter_users{key}": CONTROL + ":\"'#",
+    "node_exporter_users{value}": CONTROL + "\"'# :",
+    "node_exporter_passwords{key}": CONTROL + ":\"'#",
+    "node_exporter_passwords{value}": CONTROL,  # hashed
+    "node_exporter_certificate": ARGUMENT,
+    "node_exporter_certificate_key": ARGUMENT,
+    "node_exporter_names[]": "/:,*_" + UNIT,  # a list that openssl takes apart at the commas
+    "node_exporter_collectors[]": UNIT + "=",
+    "node_exporter_nginx_status": UNIT,
+    "node_exporter_access_log": UNIT + "()|*+?",  # a pattern of mtail
     "nginx_proxy_upstream": NGINX.replace("{", "").replace("}", ""),  # {name} is filled in
     "nginx_proxy_static_directory": NGINX.replace("{", "").replace("}", ""),
     "logrotate_maxsize": LOGROTATE + " {}",

@@ -85,6 +85,8 @@ def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
         process = entry["processes"][0]
         command = command_line(process)
         return {"app": entry, "process": process, "command": command, "release": RELEASE, "sandbox": SANDBOX}
+    if role == "node_exporter":
+        return {"exporter": {"name": "nginx", "description": "metrics", "command": "/usr/bin/true", "group": "adm"}}
     return {"site" if role == "nginx_proxy" else "app": entry}
 
 

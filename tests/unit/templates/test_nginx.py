@@ -75,8 +75,8 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
     text = render(SITE, domains=["shop.example.com", "www.example.com"])
     assert lines(text).count("server_name shop.example.com www.example.com;") == 2
     assert {
-        "ssl_certificate /etc/nginx/self-signed/shop.crt;",
-        "ssl_certificate_key /etc/nginx/self-signed/shop.key;",
+        "ssl_certificate /etc/nginx/certificates/shop/fullchain.pem;",
+        "ssl_certificate_key /etc/nginx/certificates/shop/privkey.pem;",
         "access_log /var/log/nginx/shop.access.log;",
         "error_log /var/log/nginx/shop.error.log;",
         "client_max_body_size 10m;",
@@ -87,7 +87,7 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
         "keepalive 16;",
         "keepalive_timeout 2s;",
     ]
-    assert "proxy_pass http://shop;" in block(text, "location /")
+    assert "proxy_pass http://shop;" in block(text.rpartition("\nserver {")[2], "location /")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,11 @@ def test_http_is_redirected_to_the_port_of_https(port: int, target: str):
     assert f"return 301 {target};" in lines(render(SITE, nginx_proxy_https_port=port))
 
 
+def test_answers_to_a_certificate_authority_are_not_redirected():
+    answers = block(render(SITE, nginx_proxy_https_port=8443), "location ^~ /.well-known/acme-challenge/")
+    assert answers == ["root /var/lib/flask-ops/challenges;", "default_type text/plain;"]
+
+
 @pytest.mark.parametrize("template", [SITE, "00-unknown-names.conf.j2"])
 def test_ipv6_is_left_out_where_the_kernel_lacks_it(template: str):
     assert "[::]" in render(template)
@@ -122,7 +127,8 @@ def test_ipv6_is_left_out_where_the_kernel_lacks_it(template: str):
 
 @pytest.mark.parametrize("static", [None, {"path": "app/static", "url": "/assets/"}])
 def test_static_files_have_a_location_only_when_asked_for(static: dict[str, str] | None):
-    locations = [line for line in lines(render(SITE, static=static)) if line.startswith("location")]
+    https = render(SITE, static=static).rpartition("\nserver {")[2]
+    locations = [line for line in lines(https) if line.startswith("location")]
     assert locations == (["location ^~ /assets/ {", "location / {"] if static else ["location / {"])
 
 

@@ -1,0 +1,298 @@
+"""What the exporters of a server tell, to whom, and what they survive. Later tests build on earlier ones."""
+
+import base64
+import http.client
+import re
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+
+testinfra_hosts = ["ansible://flask_servers"]
+
+CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
+METRICS = "/var/lib/prometheus/node-exporter"
+UNITS = ["node-exporter.service", "nginx-exporter.service", "access-log-exporter.service"]
+PROMETHEUS, READER = "prometheus:canary-9d1f7c20", "reader:canary-3b8e1a55"
+
+
+@pytest.fixture
+def scrape(host, address):
+    """`scrape(user)`: status and text of the metrics, asked as a Prometheus elsewhere asks."""
+
+    def ask(user=PROMETHEUS):
+        with host.sudo():
+            certificate = host.file("/etc/node-exporter/tls.crt").content_string
+        context = ssl.create_default_context(cadata=certificate)
+        connection = http.client.HTTPConnection(address, 9100)
+        plain = socket.create_connection((address, 9100), timeout=30)
+        connection.sock = context.wrap_socket(plain, server_hostname=f"node-exporter-{host.backend.host}")
+        headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
+        connection.request("GET", "/metrics", headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    return ask
+
+
+@pytest.fixture
+def metrics(host, scrape):
+    """`metrics()`: the samples, by name and labels, after the collector has run once more."""
+
+    def ask(collect=True):
+        if collect:
+            with host.sudo():
+                host.check_output("systemctl start flask-ops-metrics.service")
+        status, text = scrape()
+        assert status == 200
+        samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
+
+    return ask
+
+
+@pytest.fixture
+def apply(host, play):
+    """Apply the role with some variables changed."""
+    return lambda **variables: play(str(CONVERGE), **variables)
+
+
+def test_the_exporters_run_and_come_back_after_a_reboot(unit):
+    for name in [*UNITS, "flask-ops-metrics.timer"]:
+        assert unit(name).is_running
+        assert unit(name).is_enabled
+
+
+def test_only_who_has_a_password_gets_metrics(scrape):
+    assert scrape(PROMETHEUS)[0] == scrape(READER)[0] == 200
+    for user in (None, "prometheus:wrong", "reader:canary-9d1f7c20", "other:canary-9d1f7c20"):
+        assert scrape(user)[0] == 401
+
+
+def test_without_tls_there_is_nothing_to_get(address):
+    connection = http.client.HTTPConnection(address, 9100, timeout=20)
+    connection.request("GET", "/metrics")
+    assert connection.getresponse().status == 400
+
+
+def test_all_else_listens_on_the_loopback_and_debians_own_services_do_not_run(host):
+    listening = host.check_output("ss --no-header --listening --numeric --tcp '( sport = :9113 or sport = :3903 )'")
+    assert sorted(line.split()[3] for line in listening.splitlines()) == ["127.0.0.1:3903", "127.0.0.1:9113"]
+    for name in ("prometheus-node-exporter", "prometheus-nginx-exporter", "mtail"):
+        assert not host.service(name).is_running
+        assert host.service(name).is_masked
+
+
+@pytest.mark.parametrize("name", [*UNITS, "flask-ops-metrics.service"])
+def test_each_service_is_in_a_sandbox(host, name):
+    rated = host.check_output("systemd-analyze security --no-pager %s", name)
+    (score,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", rated)
+    assert float(score) <= 2.0, rated
+
+
+def test_the_sandbox_does_not_distort_what_the_exporter_sees(host, metrics):
+    found = metrics()
+    mounts = [line.split() for line in host.file("/proc/1/mounts").content_string.splitlines()]
+    read_only = {place: "ro" in options.split(",") for _, place, _, options, *_ in mounts}
+    told = {
+        place: value
+        for name, value in found.items()
+        for place in re.findall('^node_filesystem_readonly.*mountpoint="(.*?)"', name)
+    }
+    assert told
+    assert told == {place: read_only[place] for place in told}
+    failed = {name for name, value in found.items() if name.startswith("node_scrape_collector_success") and not value}
+    # The pressure collector of Debian 13 wants a file that not every kernel has, sandbox or not.
+    lacking = (
+        set() if host.file("/proc/pressure/irq").exists else {'node_scrape_collector_success{collector="pressure"}'}
+    )
+    assert failed <= lacking
+    nodename = host.check_output("uname --nodename")
+    assert any(name.startswith("node_uname_info") and f'nodename="{nodename}"' in name for name in found)
+
+
+def test_the_collectors_are_those_of_the_list(metrics):
+    running = {
+        collector for name in metrics() for collector in re.findall('^node_scrape_collector_success.*"(.*)"', name)
+    }
+    assert running == {
+        "cpu", "diskstats", "filefd", "filesystem", "loadavg", "meminfo", "netdev", "netstat", "os", "pressure", "sockstat",
+        "stat", "textfile", "time", "timex", "uname", "vmstat",
+    }  # fmt: skip
+
+
+def test_the_app_its_last_deploy_its_units_and_versions_are_told(host, metrics):
+    found = metrics()
+    python = host.check_output("python3 -c 'import platform; print(platform.python_version())'")
+    nginx = host.check_output("dpkg-query --show --showformat='${Version}' nginx")
+    for sample in (
+        'flask_ops_app_info{app="shop",release="r2",slot="green"}',
+        'flask_ops_app_healthy{app="shop"}',
+        'flask_ops_last_deploy_success{app="shop"}',
+        'flask_ops_unit_state{state="active",unit="shop-green.service"}',
+        'flask_ops_unit_state{state="active",unit="nginx.service"}',
+        'flask_ops_unit_state{state="inactive",unit="shop-blue.service"}',
+        'flask_ops_gunicorn_info{app="shop",version="27.0.1"}',
+        f'flask_ops_python_info{{app="shop",version="{python}"}}',
+        f'flask_ops_nginx_info{{version="{nginx}"}}',
+        'flask_ops_certificate_serial_match{certificate="shop"}',
+    ):
+        assert found.get(sample) == 1, [name for name in found if name.startswith("flask_ops")]
+    assert found['flask_ops_app_configured_workers{app="shop"}'] == 2
+    assert found['flask_ops_last_deploy_timestamp_seconds{app="shop"}'] == 1795545372
+    assert found['flask_ops_last_deploy_duration_seconds{app="shop"}'] == 3.1
+    assert not [name for name in found if "gone" in name and name.startswith("flask_ops")]
+
+
+def test_answers_are_counted_from_the_access_log(host, address, metrics):
+    def asked(path):
+        connection = http.client.HTTPConnection(address, timeout=20)
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+    before = metrics()
+    paths = ["/", "/", "/broken", "/slow"]
+    assert [asked(path) for path in paths] == [200, 200, 500, 200]
+    combined = '192.0.2.7 - - [25/Nov/2026:21:00:00 +0000] "GET / HTTP/1.1" 404 12 "-" "x"'
+    with host.sudo():
+        for line in (combined, f"{combined} shop.test.example 2f0c9a1b 4.217 -"):
+            assert host.run("echo %s >> /var/log/nginx/shop.access.log", line).rc == 0
+    deadline = time.monotonic() + 30
+    wanted = {"200": 3, "500": 1, "404": 2}
+    while True:
+        after = metrics()
+        names = {code: f'flask_ops_responses_total{{app="shop",code="{code}"}}' for code in wanted}
+        counted = {code: after.get(name, 0) - before.get(name, 0) for code, name in names.items()}
+        if counted == wanted or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    assert counted == wanted
+
+    def bucket(le):
+        name = f'flask_ops_response_duration_seconds_bucket{{app="shop",le="{le}"}}'
+        return after[name] - before.get(name, 0)
+
+    assert (bucket("0.25"), bucket("2.5"), bucket("5"), bucket("+Inf")) == (3, 4, 5, 5)
+
+
+def test_what_nginx_tells_is_passed_on(metrics):
+    found = metrics()
+    assert found["nginx_up"] == 1
+    assert found["nginx_http_requests_total"] > 0
+
+
+def test_an_app_that_is_down_is_told_and_so_is_its_return(host, metrics):
+    with host.sudo():
+        host.check_output("systemctl stop shop-green.service")
+        # systemd removed the link with the directory; the switch would leave it.
+        host.check_output("mkdir /run/shop")
+        host.check_output("ln -s green.sock /run/shop/current.sock")
+        down = metrics()
+        host.check_output("rm -r /run/shop")
+        host.check_output("systemctl start shop-green.service")
+    assert down['flask_ops_app_healthy{app="shop"}'] == 0
+    assert down['flask_ops_unit_state{state="inactive",unit="shop-green.service"}'] == 1
+    assert metrics()['flask_ops_app_healthy{app="shop"}'] == 1
+
+
+def test_a_broken_file_of_metrics_does_not_take_the_others_away(host, metrics):
+    with host.sudo():
+        host.check_output(f"sh -c 'echo \"}} nonsense {{\" > {METRICS}/broken.prom'")
+        found = metrics()
+        host.check_output(f"rm {METRICS}/broken.prom")
+    assert found["node_textfile_scrape_error"] == 1
+    assert found['flask_ops_app_healthy{app="shop"}'] == 1
+    assert metrics(collect=False)["node_textfile_scrape_error"] == 0
+
+
+def test_metrics_are_written_whole_and_for_root_to_change(host):
+    with host.sudo():
+        found = host.check_output(f"find {METRICS} -printf '%f %u %m\\n'").splitlines()
+    assert sorted(found) == [
+        "access-log.prom root 644",
+        "flask_ops.prom root 644",
+        "letsencrypt.prom root 644",
+        "nginx.prom root 644",
+        "node-exporter root 755",
+    ]
+
+
+def test_secrets_are_for_root_alone_and_no_password_is_on_the_host(host):
+    with host.sudo():
+        for name in ("web.yml", "tls.key"):
+            file = host.file(f"/etc/node-exporter/{name}")
+            assert (file.user, file.mode) == ("root", 0o600)
+        assert "canary" not in host.file("/etc/node-exporter/web.yml").content_string
+        assert host.run("grep -rl canary-9d1f7c20 /etc /opt /var/lib/prometheus").stdout == ""
+        assert "canary" not in host.check_output("ps -eo args")
+
+
+def test_a_collector_that_there_is_not_changes_nothing(host, apply, scrape):
+    refused = apply(node_exporter_collectors=["cpu", "astrology"])
+    assert refused.status != 0
+    assert "every file is as it was before" in refused.output
+    assert "--collector.astrology" in refused.output
+    assert "canary" not in refused.output
+    assert scrape()[0] == 200
+
+
+def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape):
+    with host.sudo():
+        host.check_output("openssl genpkey -algorithm ed25519 -out /root/other.key")
+        host.check_output(f"chmod 0777 {METRICS}")
+        refused = apply(
+            node_exporter_certificate="/etc/node-exporter/certificate/fullchain.pem",
+            node_exporter_certificate_key="/root/other.key",
+        )
+        host.check_output("rm /root/other.key")
+    assert refused.status != 0
+    assert "every file is as it was before" in refused.output
+    assert "PRIVATE KEY" not in refused.output
+    assert scrape()[0] == 200
+    # A directory that anybody may write to would be anybody's metrics.
+    assert host.file(METRICS).mode == 0o755
+
+
+@pytest.fixture
+def archive(host, tmp_path):
+    """Debian's program, packed as upstream packs it: on the controller for one server, served to the other."""
+    root, name = "node_exporter-1.99.0.linux-amd64", "node_exporter-1.99.0.tar.gz"
+    with host.sudo():
+        host.check_output("mkdir -p /srv/mirror")
+        pack = (
+            f"tar czf /srv/mirror/{name} --transform 's,.*,{root}/node_exporter,' -C /usr/bin prometheus-node-exporter"
+        )
+        host.check_output(pack)
+        checksum = host.check_output(f"sha256sum /srv/mirror/{name}").split()[0]
+        if host.backend.host == "debian12":
+            (tmp_path / name).write_bytes(host.file(f"/srv/mirror/{name}").content)
+            yield f"{tmp_path}/node_exporter-{{version}}.tar.gz", checksum
+        else:
+            serve = "systemd-run --unit mirror python3 -m http.server --bind 127.0.0.1 --directory /srv/mirror 8099"
+            host.check_output(serve)
+            yield "http://127.0.0.1:8099/node_exporter-{version}.tar.gz", checksum
+            host.check_output("systemctl stop mirror.service")
+        host.check_output("rm -r /srv/mirror")
+
+
+def test_an_upstream_release_runs_if_its_checksum_is_right_and_what_is_not_wanted_stops(host, apply, archive, metrics):
+    place, checksum = archive
+    upstream = {"node_exporter_version": "1.99.0", "node_exporter_archive": place}
+    refused = apply(**upstream, node_exporter_checksums={"amd64": "0" * 64})
+    assert refused.status != 0
+    assert not host.file("/opt/flask-ops/node_exporter-1.99.0-000000000000/node_exporter").exists
+
+    wanted = {**upstream, "node_exporter_checksums": {"amd64": checksum}, "node_exporter_nginx": False}
+    changed = apply(**wanted)
+    assert changed.status == 0, changed.output
+    program = f"/opt/flask-ops/node_exporter-1.99.0-{checksum[:12]}/node_exporter"
+    assert host.process.get(comm="node_exporter").args.startswith(program)
+    found = metrics()
+    assert found['flask_ops_app_healthy{app="shop"}'] == 1
+    for name in ("nginx-exporter.service", "access-log-exporter.service"):
+        assert not host.service(name).is_running
+        assert not host.service(name).is_enabled
+    again = apply(**wanted)
+    assert not again.changed, again.output

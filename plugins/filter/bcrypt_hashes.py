@@ -1,0 +1,64 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: bcrypt_hashes
+short_description: Passwords as bcrypt hashes, the same ones as long as they fit
+version_added: 0.1.0
+author: [the flask_ops.production authors (@flask-ops)]
+description:
+  - Hashes each password. Another hash of the same password would be another text, and a change at each run. So a hash
+    that is stored already and fits the password is kept.
+  - Needs libpass and bcrypt on the controller; or passlib, which works with a bcrypt older than 4.1.
+positional: _input, stored
+options:
+  _input:
+    description: The passwords, by name.
+    type: dict
+    required: true
+  stored:
+    description: The hashes that are there, by name.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+users: "{{ {'prometheus': vault_password} | flask_ops.production.bcrypt_hashes(stored) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The hashes, by name.
+  type: dict
+"""
+
+from ansible.errors import AnsibleFilterError
+
+
+def bcrypt_hashes(passwords, stored=None):
+    return {name: _hash(password, (stored or {}).get(name)) for name, password in passwords.items()}
+
+
+def _hash(password, stored):
+    try:
+        from passlib.hash import bcrypt
+    except ImportError as error:
+        raise AnsibleFilterError(
+            "bcrypt_hashes: install libpass and bcrypt on the controller, or give hashes"
+        ) from error
+    try:
+        if stored and bcrypt.identify(stored) and bcrypt.verify(password, stored):
+            return stored
+        return bcrypt.using(ident="2b", rounds=12).hash(password)
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:  # none may show the password
+        raise AnsibleFilterError(
+            "bcrypt_hashes: the libraries of the controller cannot hash a password: libpass goes with any bcrypt, "
+            f"passlib with one older than 4.1 ({type(error).__name__})"
+        ) from None
+
+
+class FilterModule:
+    def filters(self):
+        return {"bcrypt_hashes": bcrypt_hashes}
