@@ -44,7 +44,9 @@ The whole list is checked before any host changes, and all errors are shown at o
 and the message names the nearest known one. Beyond the rule of each option, this is checked between them:
 
 - A name and a domain belong to one app only.
-- `source` has exactly one of `git`, `path` and `pypi`. `version` goes with `git`, and `git` needs it.
+- `source` has exactly one of `git`, `archive`, `path`, `wheel` and `pypi`. `git` needs a `version`, a URL in `archive` a
+  `checksum`; an option of one kind does not go with another.
+- `extra_index` does not go with `wheelhouse`.
 - A variable is in `env` or in `secrets`, not in both.
 - `SECRET_KEY` and `FLASK_SECRET_KEY` have at least 22 characters, eight of them different. `FLASK_DEBUG` is off, and
   `FLASK_ENV` is `production` or not there.

@@ -3,33 +3,45 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import tempfile
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.flask_ops.production.plugins.plugin_utils._archive import checksum, pack
+from ansible_collections.flask_ops.production.plugins.plugin_utils._archive import (
+    checksum,
+    file_checksum,
+    pack,
+    packages_in,
+)
 
 PASSED_ON = (
-    "name", "state", "purge", "wsgi", "requirements", "shared_paths", "migrate", "migrate_timeout"
+    "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
+    "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure",
 )  # fmt: skip
 
 
 class ActionModule(ActionBase):
-    """Sends along the sources that are directories on the controller, and only those that the host lacks."""
+    """Sends along what is on the controller, and only what the host lacks: directories, archives, wheels."""
 
     TRANSFERS_FILES = True
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        given = {app["name"]: app for app in arguments["apps"]}
         arguments["apps"] = [self._described(app) for app in arguments["apps"]]
+        arguments["by"] = f"{getpass.getuser()}@{socket.gethostname()}"
         result = self._build(arguments, task_vars)
-        wanted = result.get("wanted_archives")
+        wanted = result.get("wanted_uploads")
         if wanted and not result.get("failed"):
             try:
-                sources = {app["name"]: app["source"]["path"] for app in arguments["apps"] if app["name"] in wanted}
-                arguments["archives"] = {name: self._send(path) for name, path in sources.items()}
+                uploads: dict[str, dict[str, str]] = {}
+                arguments["uploads"] = uploads
+                for name, _, kind in (item.partition("/") for item in wanted):
+                    uploads.setdefault(name, {})[kind] = self._send(given[name], kind)
                 result = self._build(arguments, task_vars)
             finally:
                 self._remove_tmp_path(self._connection._shell.tmpdir)
@@ -39,24 +51,44 @@ class ActionModule(ActionBase):
         return self._execute_module("flask_ops.production.python_release", module_args=arguments, task_vars=task_vars)
 
     def _described(self, app):
-        """An entry of the role as the module takes it, with the checksum of a source that is a directory here."""
+        """An entry of the role as the module takes it, with the checksums of what is on the controller."""
         described = {key: app[key] for key in PASSED_ON if app.get(key) is not None}
         described["static_path"] = (app.get("static") or {}).get("path", "")
-        described["source"] = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
-        if "path" in described["source"]:
-            path = described["source"]["path"]
-            if not os.path.isdir(path):
-                raise AnsibleActionFail(f"{app['name']}: source.path: there is no directory {path} on the controller")
-            try:
-                described["source"]["archive_sha256"] = checksum(path)
-            except (OSError, ValueError) as error:
-                raise AnsibleActionFail(f"{app['name']}: source.path: {error}") from error
+        source = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
+        described["deploy_key"] = source.pop("deploy_key", "")
+        described["source"] = source
+        try:
+            if app.get("wheelhouse"):
+                described["wheelhouse"] = checksum(app["wheelhouse"], packages_in)
+            place = here(source)
+            if place:
+                source["uploaded"] = True
+                source["sha256"] = checksum(place) if "path" in source else file_checksum(place)
+        except (OSError, ValueError) as error:
+            raise AnsibleActionFail(f"{app['name']}: source: {error}") from error
+        expected = source.get("checksum", "").removeprefix("sha256:")
+        if expected and source.setdefault("sha256", expected) != expected:
+            raise AnsibleActionFail(
+                f"{app['name']}: source.checksum: {place} on the controller has sha256:{source['sha256']}"
+            )
         return described
 
-    def _send(self, path):
+    def _send(self, app, kind):
+        """Put a file where only root finds it, and return its path there."""
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
+        remote = self._connection._shell.join_path(self._connection._shell.tmpdir, f"{app['name']}-{kind}")
+        if kind == "source" and not app["source"].get("path"):
+            return self._transfer_file(here(app["source"]), remote)
         with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-            pack(path, archive.name)
-            remote = self._connection._shell.join_path(self._connection._shell.tmpdir, os.path.basename(archive.name))
+            if kind == "source":
+                pack(app["source"]["path"], archive.name)
+            else:
+                pack(app["wheelhouse"], archive.name, packages_in)
             return self._transfer_file(archive.name, remote)
+
+
+def here(source):
+    """The path of a source that is on the controller, or None."""
+    place = source.get("path") or source.get("wheel") or source.get("archive")
+    return place if place and os.path.isabs(place) else None

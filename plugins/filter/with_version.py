@@ -43,6 +43,8 @@ import difflib
 
 from ansible.errors import AnsibleFilterError
 
+KINDS = {"path": "a directory", "archive": "an archive", "wheel": "a wheel"}
+
 
 def with_version(apps, app, version=None):
     present = {entry["name"]: entry for entry in apps if entry.get("state", "present") == "present"}
@@ -58,7 +60,8 @@ def with_version(apps, app, version=None):
         return [{**entry, "source": {**source, "version": version}}]
     if source.get("pypi"):
         return [{**entry, "source": {**source, "pypi": f"{source['pypi'].split('==')[0]}=={version}"}}]
-    raise AnsibleFilterError(f"version: the source of '{app}' is a directory, which has no version; leave it out")
+    kind = next((word for key, word in KINDS.items() if source.get(key)), "nothing")
+    raise AnsibleFilterError(f"version: the source of '{app}' is {kind}, which has no version; leave it out")
 
 
 class FilterModule:

@@ -7,11 +7,12 @@
       previous -> releases/9be01c44f1aa-5e1c88aa    what was before it
       releases/<id>/
         app/        the code                         root:shop, not writable by the app
-        venv/       its virtual environment          root:shop, not writable by the app
+        venv -> ../../environments/0c1f8e7d9b2a      its virtual environment
         static/     its static files                 readable by nginx
         REVISION    where it came from
         .complete   written last: without it, the release is rebuilt
         .migrated   the migration has been run from this release
+      environments/ virtual environments, see _environments.py
       shared/       what the app may write; outlives every release
       .build/       repository and package cache of the builds
 
@@ -22,9 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import glob
-import grp
 import hashlib
 import json
 import os
@@ -32,74 +31,32 @@ import pwd
 import re
 import shlex
 import shutil
-import stat
 import time
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.flask_ops.production.plugins.module_utils import _probe
+from ansible_collections.flask_ops.production.plugins.module_utils._app import (
+    App,
+    ReleaseError,
+    build_environment,
+    hand_over,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._environments import Environment, unused
 from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._sources import source_of, ssh_prefix
 
-ID_FORMAT = "1"
+ID_FORMAT = "2"
 """Goes into every release id. Raised when the same inputs no longer give the same release."""
 
-TOOLS = "/opt/flask-ops"
-"""Where uv lives on the host: one directory a version."""
+OLDEST_PYTHON = (3, 11)
+"""The oldest version of Python that still gets fixes of security holes."""
 
-LOCKS = "/run/flask-ops"
-
-EXTRACT = ("tar", "--extract", "--no-same-owner")
-"""Always run as the app's user, who cannot write anywhere else, whatever names an archive holds."""
-
-IMPORT_APP = """
-import importlib, sys
-module, _, expression = sys.argv[1].partition(":")
-app = eval(expression, vars(importlib.import_module(module)))
-sys.exit(None if callable(app) else f"{sys.argv[1]} is {app!r}, which cannot be called")
-"""
-"""What gunicorn does with its argument, too. The expression keeps the rule for ``wsgi``: a name, or a call of one."""
-
-
-class ReleaseError(Exception):
-    """A release could not be made. The message says of which app, at which step, and why."""
-
-
-@dataclass(frozen=True)
-class App:
-    """One app as the ``python_release`` module gets it. Paths are absolute unless said otherwise."""
-
-    name: str
-    user: str
-    root: str
-    source: dict[str, t.Any]
-    python: str
-    wsgi: str
-    requirements: str = ""
-    extra_requirements: tuple[str, ...] = ()
-    shared_paths: tuple[str, ...] = ()
-    static_path: str = ""
-    environment_file: str = ""
-    migrate: str = ""
-    migrate_timeout: int = 300
-    keep: int = 3
-    archive: str = ""
-    """The uploaded archive of a source that is a directory on the controller."""
-
-    @property
-    def releases(self) -> str:
-        return os.path.join(self.root, "releases")
-
-    @property
-    def build(self) -> str:
-        return os.path.join(self.root, ".build")
-
-    def linked_release(self, name: str) -> str | None:
-        """The release that the link ``current`` or ``previous`` points to."""
-        try:
-            return os.path.basename(os.readlink(os.path.join(self.root, name)))
-        except OSError:
-            return None
+PROVENANCE = ("git", "version", "subdirectory", "archive", "path", "wheel", "pypi")
+"""The options of a source that say where it came from, in the order in which they are told."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +67,8 @@ class Release:
     id: str
     revision: str
     python_version: str
+    origin: str = ""
+    """Where its code came from, in words."""
 
     @property
     def path(self) -> str:
@@ -141,109 +100,8 @@ class Release:
             "directory": self.code,
             "venv": self.venv,
             "revision": self.revision,
+            "summary": f"{self.app.name}: release {self.id} is {self.origin} at {self.revision}",
         }
-
-
-# --- where the code comes from ----------------------------------------------------------------------------------
-
-
-class GitSource:
-    """A git repository, of which one branch, tag or commit is wanted."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.url: str = app.source["git"]
-        self.version: str = app.source["version"]
-        self.repository = os.path.join(app.build, "repository")
-
-    def revision(self) -> str:
-        """The commit that the version means now. A full commit id needs no look at the remote."""
-        if re.fullmatch(r"[0-9a-f]{40}", self.version):
-            return self.version
-        # The last of these that exists wins: an annotated tag is peeled to its commit, a tag goes before a branch.
-        wanted = [f"refs/heads/{self.version}", f"refs/tags/{self.version}", f"refs/tags/{self.version}^{{}}"]
-        listed = self._git("ls-remote", self.url, *wanted)
-        commits = {ref: commit for commit, ref in (line.split("\t", 1) for line in listed.splitlines() if "\t" in line)}
-        for ref in reversed(wanted):
-            if ref in commits:
-                return commits[ref]
-        raise ReleaseError(f"source.version: {self.url} has no branch or tag '{self.version}'")
-
-    def unpack(self, commit: str, directory: str) -> None:
-        if not os.path.exists(os.path.join(self.repository, "HEAD")):
-            remove(self.repository)
-            self._git("init", "--quiet", "--bare", self.repository)
-        if not self._known(commit):
-            self._in_repository(
-                "fetch", "--quiet", "--prune", self.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
-            )
-        if not self._known(commit):
-            # Not on any branch or tag. Servers that allow it hand out a commit by its id.
-            self._in_repository("fetch", "--quiet", self.url, commit)
-        # Read by the app's user as it was written: root does not open what that user may have replaced.
-        archive = os.path.join(self.app.build, "source.tar")
-        self._in_repository("archive", "--format=tar", f"--output={archive}", commit)
-        run([*EXTRACT, f"--directory={directory}", f"--file={archive}"], user=self.app.user)
-        run(["rm", archive], user=self.app.user)
-
-    def _known(self, commit: str) -> bool:
-        with contextlib.suppress(CommandError):
-            self._in_repository("cat-file", "-e", f"{commit}^{{commit}}")
-            return True
-        return False
-
-    def _in_repository(self, *arguments: str) -> str:
-        return self._git(f"--git-dir={self.repository}", *arguments)
-
-    def _git(self, *arguments: str) -> str:
-        environment = {
-            **build_environment(self.app),
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-        }
-        return run(["git", *arguments], env=environment, cwd="/", user=self.app.user)
-
-
-class ArchiveSource:
-    """A directory on the controller, which the action plugin has packed into an archive."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-
-    def revision(self) -> str:
-        return str(self.app.source["archive_sha256"])
-
-    def unpack(self, checksum: str, directory: str) -> None:
-        with open(self.app.archive, "rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != checksum:
-            raise ReleaseError(f"the archive of {self.app.source['path']} arrived damaged: {found} is not {checksum}")
-        with open(self.app.archive, "rb") as stream:
-            run([*EXTRACT, f"--directory={directory}", "--file=-"], user=self.app.user, stdin=stream)
-
-
-class PyPISource:
-    """A published package: the environment holds the code, and there is nothing to unpack."""
-
-    def __init__(self, app: App) -> None:
-        self.requirement: str = app.source["pypi"]
-
-    def revision(self) -> str:
-        return self.requirement
-
-    def unpack(self, requirement: str, directory: str) -> None:
-        pass
-
-
-Source = GitSource | ArchiveSource | PyPISource
-
-
-def source_of(app: App) -> Source:
-    if app.source.get("git"):
-        return GitSource(app)
-    if app.source.get("pypi"):
-        return PyPISource(app)
-    return ArchiveSource(app)
 
 
 # --- which release these inputs give -----------------------------------------------------------------------------
@@ -255,20 +113,44 @@ def resolve(app: App) -> Release:
     The id holds the first twelve characters of the revision, which a person can recognise, and a digest of all
     that goes into the release.
     """
+    python_version = version_of(app.python)
     revision = source_of(app).revision()
-    python_version = run([app.python, "-c", "import sys; print(sys.implementation.cache_tag)"]).strip()
     inputs = {
         "format": ID_FORMAT,
         "revision": revision,
+        "subdirectory": app.source.get("subdirectory"),
+        "submodules": app.source.get("submodules"),
         "python": [app.python, python_version],
         "requirements": app.requirements,
+        "constraints": app.constraints,
+        "installer": app.installer,
+        "index": app.extra_index,
+        "wheelhouse": app.wheelhouse,
         "extra_requirements": app.extra_requirements,
         "shared_paths": app.shared_paths,
         "static_path": app.static_path,
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", revision if app.source.get("pypi") else revision[:12])
-    return Release(app, f"{readable}-{digest}", revision, python_version)
+    origin = " ".join(str(app.source[key]) for key in PROVENANCE if app.source.get(key))
+    return Release(app, f"{readable}-{digest}", revision, python_version, origin)
+
+
+def version_of(python: str) -> str:
+    """The version of an interpreter, as bytecode files are named after it."""
+    try:
+        told = run([python, "-c", "import sys; print(sys.implementation.cache_tag, *sys.version_info[:2])"]).split()
+    except (CommandError, OSError) as error:
+        there = sorted({*glob.glob("/usr/bin/python3.[0-9]*[0-9]"), *glob.glob("/usr/local/bin/python3.[0-9]*[0-9]")})
+        raise ReleaseError(
+            f"python: {python} does not run on this host; there are {', '.join(there)}. {error}"
+        ) from None
+    if tuple(map(int, told[1:])) < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        raise ReleaseError(
+            f"python: {python} is {'.'.join(told[1:])}, which gets no fixes any more; {oldest} is the oldest"
+        )
+    return told[0]
 
 
 def find(app: App, wanted: str) -> Release:
@@ -284,7 +166,8 @@ def find(app: App, wanted: str) -> Release:
         raise ReleaseError(f"there is no complete release '{release_id}' on this host; {known}")
     with open(os.path.join(app.releases, release_id, "REVISION"), encoding="utf-8") as stream:
         provenance = dict(line.rstrip("\n").split(": ", 1) for line in stream)
-    return Release(app, release_id, provenance["revision"], provenance["python"])
+    origin = " ".join(value for key, value in provenance.items() if key.startswith("source."))
+    return Release(app, release_id, provenance["revision"], provenance["python"], origin)
 
 
 # --- building it ---------------------------------------------------------------------------------------------------
@@ -292,34 +175,45 @@ def find(app: App, wanted: str) -> Release:
 
 @dataclass
 class Builder:
-    """Makes one release of one app; every step names itself, so that an error says where it happened."""
+    """Makes one release of one app; every step names itself, so that an error says where it happened.
+
+    The caller holds the app's lock.
+    """
 
     release: Release
     uv_requirement: str
-    steps: list[str] = field(default_factory=list)
+    changed: bool = False
+    warnings: list[str] = field(default_factory=list)
 
-    def ensure(self) -> bool:
-        """Build, check and migrate the release as far as that has not been done. Return whether anything was."""
+    def ensure(self) -> None:
+        """Build and check the release as far as that has not been done."""
         app, release = self.release.app, self.release
-        with lock(app):
-            adopted = adopt_shared(app)
-            if not release.complete:
-                try:
-                    self._step("build", self._build)
-                except ReleaseError:
-                    remove(release.path)
-                    raise
-            if app.linked_release("current") != release.id:
-                # What is in traffic has proved itself; what is not must import before it may go there.
-                self._step("pre-flight", self._preflight)
-            if app.migrate and not release.has(".migrated"):
-                self._step("migrate", self._migrate)
-            if obsolete(release):
-                self._step("prune", self._prune)
-        return adopted or any(step != "pre-flight" for step in self.steps)
+        for left_behind in glob.glob(f"{LOCKS}/{ssh_prefix(app)}*"):
+            remove(left_behind)
+        self.changed = adopt_shared(app)
+        if not release.complete:
+            try:
+                self._step("build", self._build)
+            except ReleaseError:
+                remove(release.path)
+                raise
+        if app.linked_release("current") != release.id:
+            # What is in traffic has proved itself; what is not must import before it may go there.
+            self._step("pre-flight", self._preflight, changes=False)
+            self.warnings += stepped_over(release)
+        if obsolete(release):
+            self._step("prune", self._prune)
 
-    def _step(self, name: str, action: t.Callable[[], None]) -> None:
-        self.steps.append(name)
+    @property
+    def unmigrated(self) -> bool:
+        return bool(self.release.app.migrate) and not self.release.has(".migrated")
+
+    def migrate(self) -> None:
+        if self.unmigrated:
+            self._step("migrate", self._migrate)
+
+    def _step(self, name: str, action: t.Callable[[], None], changes: bool = True) -> None:
+        self.changed = self.changed or changes
         try:
             action()
         except (CommandError, ReleaseError, OSError) as error:
@@ -336,15 +230,15 @@ class Builder:
         run(["rm", "--recursive", "--force", temporary], user=app.user)
         run(["mkdir", temporary], user=app.user)
         os.mkdir(release.path, 0o755)
-        for directory in (release.code, release.venv):
-            os.mkdir(directory)
-            own(directory, 0o700, app.user, app.user)
+        os.mkdir(release.code)
+        own(release.code, 0o700, app.user, app.user)
         source_of(app).unpack(release.revision, release.code)
         self._link_shared_paths()
-        self._install()
+        environment = Environment(app, release.code, release.id, release.python_version, self.uv_requirement)
+        os.symlink(os.path.relpath(environment.ensure(), release.path), release.venv)
+        self.warnings += [f"{app.name}: {note}" for note in environment.notes]
         run([f"{release.venv}/bin/python", "-m", "compileall", "-q", release.code], user=app.user)
-        for directory in (release.code, release.venv):
-            hand_over(directory, app.user)
+        hand_over(release.code, app.user)
         self._collect_static()
         write(f"{release.path}/REVISION", self._provenance().encode(), 0o644, "root", "root")
         os.sync()
@@ -359,60 +253,6 @@ class Builder:
             run(["mkdir", "--parents", shared, os.path.dirname(place)], user=app.user)
             run(["rm", "--recursive", "--force", place], user=app.user)
             run(["ln", "--symbolic", shared, place], user=app.user)
-
-    def _install(self) -> None:
-        app, release = self.release.app, self.release
-        self._uv("venv", "--quiet", "--python", app.python, "--allow-existing", release.venv)
-        lines = self._dependencies()
-        if lines:
-            self._uv_pip(*lines)
-        for requirement in app.extra_requirements:
-            if not self._installed(distribution(requirement)):
-                listed = os.path.join(release.path, "extra-requirements.txt")
-                write(listed, f"{requirement}\n".encode(), 0o644, "root", "root")
-                self._uv_pip("--requirement", listed, *(["--require-hashes"] if "--hash" in requirement else []))
-
-    def _dependencies(self) -> list[str]:
-        """The arguments by which uv installs what the app needs, from the best description that it brings."""
-        app, release = self.release.app, self.release
-        if app.source.get("pypi"):
-            return [app.source["pypi"]]
-        if not app.requirements and os.path.exists(f"{release.code}/uv.lock"):
-            self._uv("sync", "--quiet", "--frozen", "--no-dev", "--no-editable", "--project", release.code)
-            return []
-        requirements = os.path.join(release.code, app.requirements or "requirements.txt")
-        if os.path.exists(requirements):
-            with open(requirements, encoding="utf-8") as stream:
-                hashed = "--hash=" in stream.read()
-            return ["--requirement", requirements, *(["--require-hashes"] if hashed else [])]
-        if app.requirements:
-            raise ReleaseError(f"requirements: the source has no file '{app.requirements}'")
-        return [release.code] if os.path.exists(f"{release.code}/pyproject.toml") else []
-
-    def _installed(self, name: str) -> bool:
-        check = "import sys; from importlib.metadata import distribution; distribution(sys.argv[1])"
-        with contextlib.suppress(CommandError):
-            run([f"{self.release.venv}/bin/python", "-c", check, name], user=self.release.app.user)
-            return True
-        return False
-
-    def _uv_pip(self, *arguments: str) -> None:
-        self._uv("pip", "install", "--quiet", "--python", f"{self.release.venv}/bin/python", *arguments)
-
-    def _uv(self, *arguments: str) -> None:
-        app = self.release.app
-        environment = {
-            **build_environment(app),
-            "UV_CACHE_DIR": os.path.join(app.build, "cache"),
-            "UV_PROJECT_ENVIRONMENT": self.release.venv,
-            "UV_PYTHON_DOWNLOADS": "never",
-            # The host's own authorities: a company's mirror is trusted as everything else on the host trusts it.
-            "UV_SYSTEM_CERTS": "1",
-            "UV_COMPILE_BYTECODE": "1",
-            # Not hard links: the release is handed to root, and the cache stays the app's.
-            "UV_LINK_MODE": "copy",
-        }
-        run([ensure_uv(self.uv_requirement), *arguments], env=environment, cwd=app.build, user=app.user, timeout=1800)
 
     def _collect_static(self) -> None:
         """Copy the static files to where nginx, which cannot read the code, may read them."""
@@ -431,11 +271,8 @@ class Builder:
                 os.chmod(os.path.join(directory, file), 0o644)
 
     def _provenance(self) -> str:
-        origin = {
-            key: self.release.app.source[key]
-            for key in ("git", "version", "path", "pypi")
-            if key in self.release.app.source
-        }
+        source = self.release.app.source
+        origin = {key: source[key] for key in PROVENANCE if source.get(key)}
         lines = {
             "release": self.release.id,
             "revision": self.release.revision,
@@ -447,18 +284,27 @@ class Builder:
 
     def _preflight(self) -> None:
         app, release = self.release.app, self.release
+        argv = [f"{release.venv}/bin/python", "-c", _probe.source(), app.wsgi]
         try:
-            self._in_sandbox("preflight", [f"{release.venv}/bin/python", "-c", IMPORT_APP, app.wsgi], 120)
+            told = self._in_sandbox("preflight", argv, 120)
         except CommandError as error:
             raise ReleaseError(f"The app '{app.wsgi}' cannot be imported. {error}") from error
+        insecure, unwise = _probe.judge(json.loads(told.splitlines()[-1]))
+        if app.fail_on_insecure:
+            insecure, unwise = insecure + unwise, []
+        elif app.fail_on_insecure is False:
+            insecure, unwise = [], insecure + unwise
+        if insecure:
+            raise ReleaseError(f"The app '{app.wsgi}' is not safe to serve: {' '.join(insecure)}")
+        self.warnings += [f"{app.name}: {finding}" for finding in unwise]
 
     def _migrate(self) -> None:
         app = self.release.app
         self._in_sandbox("migrate", ["/usr/bin/env", *shlex.split(app.migrate)], app.migrate_timeout)
         self.release.mark(".migrated")
 
-    def _in_sandbox(self, purpose: str, argv: list[str], timeout: int) -> None:
-        """Run a command as the app would run it: its user, its environment, its sandbox."""
+    def _in_sandbox(self, purpose: str, argv: list[str], timeout: int) -> str:
+        """Run a command as the app would run it: its user, its environment, its sandbox. Return what it said."""
         app, release = self.release.app, self.release
         unit = f"{app.name}-{purpose}.service"
         wait_until_gone(unit, timeout)
@@ -469,8 +315,9 @@ class Builder:
             ("RuntimeMaxSec", str(timeout)),
             ("Environment", f"PATH={release.venv}/bin:/usr/bin:/bin"),
             *([("EnvironmentFile", app.environment_file)] if app.environment_file else []),
+            *([("LoadCredential", f"secrets.json:{app.credentials_file}")] if app.credentials_file else []),
         ]
-        run(
+        return run(
             ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
             + [f"--uid={app.user}", f"--gid={app.user}"]
             + [f"--property={name}={value}" for name, value in properties]
@@ -485,82 +332,43 @@ class Builder:
 
 
 def obsolete(new: Release) -> list[str]:
-    """The releases to delete: half-built ones, and all but the newest, sparing what is or may go into traffic."""
+    """What to delete: half-built releases, all but the newest, sparing what is or may go into traffic; and the
+    environments that no other release needs."""
     app = new.app
     spared = {new.id, app.linked_release("current"), app.linked_release("previous")}
     with os.scandir(app.releases) as found:
-        others = [entry.path for entry in found if entry.name not in spared]
+        present = [entry.path for entry in found]
+    others = [path for path in present if os.path.basename(path) not in spared]
     complete = [path for path in others if os.path.exists(f"{path}/.complete")]
     complete.sort(key=lambda path: os.stat(f"{path}/.complete").st_mtime, reverse=True)
-    return [path for path in others if path not in complete[: app.keep]]
+    # Once the new one is in traffic, what is previous now is one of the others. It stays until then, and is counted.
+    previous = app.linked_release("previous")
+    takes_its_place = previous is not None and app.linked_release("current") != new.id != previous
+    kept = complete[: max(app.keep - takes_its_place, 0)]
+    doomed = [path for path in others if path not in kept]
+    return doomed + unused(app, [path for path in present if path not in doomed])
 
 
-def distribution(requirement: str) -> str:
-    """The name of the distribution in a line of a requirements file.
+def stepped_over(release: Release) -> list[str]:
+    """What to say when traffic goes back to a release behind a migration, which nothing undoes."""
+    app = release.app
+    current = app.linked_release("current")
+    if not app.migrate or not release.has(".migrated") or not current or current == release.id:
+        return []
+    now = Release(app, current, "", "")
+    if not now.has(".migrated") or 0 < len(migrations(now)) <= len(migrations(release)):
+        return []
+    words = f"goes back behind the migration of release {current}, which is not undone: its database must do for {release.id}"
+    return [f"{app.name}: {words}"]
 
-    >>> distribution("gunicorn[gevent]==27.0.1 --hash=sha256:00")
-    'gunicorn'
-    """
-    return re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
 
-
-def build_environment(app: App) -> dict[str, str]:
-    """The whole environment of a build: nothing of whoever runs Ansible leaks into a release."""
+def migrations(release: Release) -> set[str]:
+    """The files of a release by which its database is brought up to date, as Alembic and Django keep them."""
     return {
-        "HOME": app.build,
-        "TMPDIR": os.path.join(app.build, "tmp"),
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
+        os.path.relpath(path, release.code)
+        for kind in ("versions", "migrations")
+        for path in glob.glob(f"{glob.escape(release.code)}/**/{kind}/*.py", recursive=True)
     }
-
-
-def ensure_uv(requirement: str) -> str:
-    """Return the path of uv on this host, installing it first, checked by its hashes, where it is missing."""
-    version = requirement.split("==", 1)[1].split()[0]
-    home = os.path.join(TOOLS, f"uv-{version}")
-    if not os.path.exists(f"{home}/.complete"):
-        remove(home)
-        os.makedirs(TOOLS, mode=0o755, exist_ok=True)
-        run(["/usr/bin/python3", "-m", "venv", home])
-        listed = os.path.join(home, "requirements.txt")
-        write(listed, f"{requirement}\n".encode(), 0o644, "root", "root")
-        pip = [f"{home}/bin/python", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
-        run([*pip, "install", "--only-binary=:all:", "--require-hashes", f"--requirement={listed}"])
-        write(f"{home}/.complete", b"", 0o644, "root", "root")
-    return f"{home}/bin/uv"
-
-
-def hand_over(tree: str, group: str) -> None:
-    """Give a tree that the app's user made to root, readable by the app's group and not writable by it.
-
-    Top-down by file descriptor: a process that the build left behind cannot swap a directory for a link to
-    somewhere else once that directory is root's.
-    """
-    gid = grp.getgrnam(group).gr_gid
-
-    def descend(descriptor: int) -> None:
-        os.fchown(descriptor, 0, gid)
-        os.fchmod(descriptor, 0o750)
-        with os.scandir(descriptor) as found:
-            names = [entry.name for entry in found]
-        for name in names:
-            mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
-                child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-                try:
-                    descend(child)
-                finally:
-                    os.close(child)
-            else:
-                os.chown(name, 0, gid, dir_fd=descriptor, follow_symlinks=False)
-                if stat.S_ISREG(mode):
-                    os.chmod(name, 0o750 if mode & 0o100 else 0o640, dir_fd=descriptor)
-
-    top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        descend(top)
-    finally:
-        os.close(top)
 
 
 def links_in(directory: str, names: list[str]) -> list[str]:
@@ -583,15 +391,6 @@ def wait_until_gone(unit: str, timeout: float) -> None:
         time.sleep(0.5)
 
 
-@contextlib.contextmanager
-def lock(app: App) -> t.Iterator[None]:
-    """One build at a time per app. A second run waits for the first."""
-    os.makedirs(LOCKS, exist_ok=True)
-    with open(os.path.join(LOCKS, f"{app.name}.lock"), "a", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
 def adopt_shared(app: App) -> bool:
     """Make ``shared/`` the app's, also where root kept it after an earlier app of that name was removed."""
     shared = os.path.join(app.root, "shared")
@@ -609,7 +408,10 @@ def retire(app: App, purge: bool, check_mode: bool = False) -> bool:
     What is kept becomes root's, and nobody else's: the user's number may be given to somebody else later.
     """
     shared = os.path.join(app.root, "shared")
-    doomed = [os.path.join(app.root, name) for name in ("current", "previous", "releases", ".build")]
+    doomed = [
+        os.path.join(app.root, name)
+        for name in ("current", "previous", "releases", "environments", ".build", ".wheelhouse")
+    ]
     if purge:
         doomed.append(shared)
     doomed = [path for path in doomed if os.path.lexists(path)]

@@ -12,8 +12,11 @@ description:
   - A release is a directory that holds an app's code and its virtual environment and never changes once it is
     complete. Its id derives from what goes into it, so the same inputs give the same release, and a second run
     changes nothing.
-  - A new release is built, imported once as the app's user in the app's environment and sandbox, and its migration
-    is run. Nothing goes into traffic here.
+  - A new release is built, and imported once as the app's user in the app's environment and sandbox; what it says of
+    its settings is judged. Nothing goes into traffic here.
+  - With O(step=migrate), the migration of a release is run, unless it has been.
+  - A virtual environment is shared by all releases of an app that need the same, and is built once.
+  - One run at a time works on an app; another one waits for O(lock_timeout) seconds.
   - Where any step fails, what was serving before still serves. A half-built release is built again by the next run.
   - Old releases are deleted, but never what the links C(current) and C(previous) point to.
 author: [the flask_ops.production authors (@flask-ops)]
@@ -37,6 +40,19 @@ options:
     description: The interpreter that virtual environments are made from.
     type: str
     default: /usr/bin/python3
+  credentials_file:
+    description: The secrets of each app whose C(secrets_in) is V(credentials), as JSON; C({name}) as above.
+    type: str
+    default: ""
+  step:
+    description: Whether to build and check releases, or to run the migrations of releases that were built.
+    type: str
+    choices: [build, migrate]
+    default: build
+  lock_timeout:
+    description: Seconds to wait for another run that works on the same app; then this one fails, and names it.
+    type: int
+    default: 300
   extra_requirements:
     description: What each environment gets when the app does not bring it; lines of a requirements file.
     type: list
@@ -89,26 +105,35 @@ releases:
       directory: /srv/shop/releases/3f2c9a1b7d20-5e1c88aa/app
       venv: /srv/shop/releases/3f2c9a1b7d20-5e1c88aa/venv
       revision: 3f2c9a1b7d20c9a1b7d203f2c9a1b7d203f2c9a1
-wanted_archives:
-  description: The apps whose packed source has to be sent before their releases can be built.
+      summary: "shop: release 3f2c9a1b7d20-5e1c88aa is https://git.example.com/acme/shop.git v1.4.2 at 3f2c9a1b7d20c9a1"
+unmigrated:
+  description: The apps whose release is ready, but for its migration.
+  returned: success
+  type: list
+  elements: str
+  sample: [shop]
+wanted_uploads:
+  description: What the controller has to send before the releases can be built, an app's name and a kind each.
   returned: success
   type: list
   elements: str
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError, lock
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
-    App,
     Builder,
     Release,
-    ReleaseError,
     find,
     resolve,
     retire,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._sources import has_wheelhouse
 
 # What the action plugin of the same name makes of an entry.
 APP = {
@@ -116,12 +141,20 @@ APP = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "purge": {"type": "bool", "default": False},
     "source": {"type": "dict", "default": {}},
+    "deploy_key": {"type": "str", "default": "", "no_log": True},
+    "python": {"type": "str", "default": ""},
     "wsgi": {"type": "str", "default": ""},
     "requirements": {"type": "str", "default": ""},
+    "constraints": {"type": "str", "default": ""},
+    "installer": {"type": "str", "choices": ["uv", "pip"], "default": "uv"},
+    "extra_index": {"type": "str", "default": "", "no_log": True},
+    "wheelhouse": {"type": "str", "default": ""},
     "shared_paths": {"type": "list", "elements": "str", "default": []},
     "static_path": {"type": "str", "default": ""},
+    "secrets_in": {"type": "str", "choices": ["environment", "credentials"], "default": "environment", "no_log": False},
     "migrate": {"type": "str", "default": ""},
     "migrate_timeout": {"type": "int", "default": 300},
+    "fail_on_insecure": {"type": "bool"},
 }
 
 UNKNOWN = "known-after-the-build"
@@ -132,10 +165,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True, "options": APP},
-            # By app name: where the action plugin has put the packed sources that were asked for.
-            "archives": {"type": "dict", "default": {}},
+            # By app and kind: where the action plugin has put what was asked for.
+            "uploads": {"type": "dict", "default": {}},
+            # Who runs this, for those who find an app locked.
+            "by": {"type": "str", "default": "somebody"},
             "root": {"type": "str", "required": True},
             "environment_file": {"type": "str", "required": True},
+            "credentials_file": {"type": "str", "default": ""},
+            "step": {"type": "str", "choices": ["build", "migrate"], "default": "build"},
+            "lock_timeout": {"type": "int", "default": 300},
             "python": {"type": "str", "default": "/usr/bin/python3"},
             "extra_requirements": {"type": "list", "elements": "str", "default": []},
             "uv": {"type": "str", "required": True},
@@ -144,22 +182,35 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    warnings: list[str] = []
+    result: dict = {}
+    failure = ""
     try:
-        module.exit_json(**build_all(module.params, module.check_mode))
-    except (ReleaseError, CommandError, OSError) as error:
-        module.fail_json(msg=str(error))
+        with contextlib.ExitStack() as locks:
+            if not module.check_mode:
+                for name in sorted(entry["name"] for entry in module.params["apps"]):
+                    locks.enter_context(lock(name, module.params["by"], module.params["lock_timeout"]))
+            result = build_all(module.params, module.check_mode, warnings)
+    except (ReleaseError, LockedError, CommandError, OSError) as error:
+        failure = str(error)
+    for warning in warnings:
+        module.warn(warning)
+    if failure:
+        module.fail_json(msg=failure)
+    module.exit_json(**result)
 
 
-def build_all(params: dict, check_mode: bool) -> dict:
+def build_all(params: dict, check_mode: bool, warnings: list[str]) -> dict:
     """Resolve every app before the first is built, so that a wrong input of one stops the run before any change."""
     apps = [(app_of(entry, params), entry) for entry in params["apps"]]
     present = [app for app, entry in apps if entry["state"] == "present"]
     releases = [release_of(app, params["pinned"].get(app.name), check_mode) for app in present]
     missing = [release for release in releases if not release.complete]
-    result = {
+    result: dict = {
         "changed": bool(missing),
         "releases": {release.app.name: release.facts() for release in releases},
-        "wanted_archives": [],
+        "unmigrated": [],
+        "wanted_uploads": [],
         "diff": [
             {
                 "before": f"{release.app.linked_release('current') or 'no release'}\n",
@@ -175,32 +226,56 @@ def build_all(params: dict, check_mode: bool) -> dict:
             result["changed"] = True
     if check_mode:
         return result
-    wanted = [release.app.name for release in missing if release.app.source.get("path") and not release.app.archive]
+    wanted = [f"{release.app.name}/{kind}" for release in missing for kind in lacking(release.app)]
     if wanted:
-        return {**result, "wanted_archives": wanted}
+        return {**result, "wanted_uploads": wanted}
     for release in releases:
-        if Builder(release, params["uv"]).ensure():
-            result["changed"] = True
+        builder = Builder(release, params["uv"], warnings=warnings)
+        if params["step"] == "migrate":
+            builder.migrate()
+        else:
+            builder.ensure()
+        result["changed"] = result["changed"] or builder.changed
+        if builder.unmigrated:
+            result["unmigrated"].append(release.app.name)
     return result
 
 
+def lacking(app: App) -> list[str]:
+    """What the controller has to send before a release of an app can be built."""
+    kinds = []
+    if app.source.get("uploaded") and "source" not in app.uploads:
+        kinds.append("source")
+    if app.wheelhouse and "wheelhouse" not in app.uploads and not has_wheelhouse(app):
+        kinds.append("wheelhouse")
+    return kinds
+
+
 def app_of(entry: dict, params: dict) -> App:
+    in_credentials = entry["secrets_in"] == "credentials"
     return App(
         name=entry["name"],
         user=entry["name"],
         root=params["root"].format_map(entry),
         source=entry["source"],
-        python=params["python"],
+        python=entry["python"] or params["python"],
         wsgi=entry["wsgi"],
+        deploy_key=entry["deploy_key"],
         requirements=entry["requirements"],
+        constraints=entry["constraints"],
+        installer=entry["installer"],
+        extra_index=entry["extra_index"],
+        wheelhouse=entry["wheelhouse"],
         extra_requirements=tuple(params["extra_requirements"]),
         shared_paths=tuple(entry["shared_paths"]),
         static_path=entry["static_path"],
         environment_file=params["environment_file"].format_map(entry),
+        credentials_file=params["credentials_file"].format_map(entry) if in_credentials else "",
         migrate=entry["migrate"],
         migrate_timeout=entry["migrate_timeout"],
+        fail_on_insecure=entry["fail_on_insecure"],
         keep=params["keep"],
-        archive=params["archives"].get(entry["name"], ""),
+        uploads=params["uploads"].get(entry["name"], {}),
     )
 
 

@@ -46,17 +46,34 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def checksum(directory: str) -> str:
-    """The SHA-256 of the archive of a directory, without writing it anywhere."""
+def file_checksum(path: str) -> str:
+    """The SHA-256 of a file."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def checksum(directory: str, choose: t.Callable[[Path], list[str]] | None = None) -> str:
+    """The SHA-256 of the archive of a directory, without writing it anywhere.
+
+    :param choose: which of its files belong to it; by default :func:`members`.
+    """
     digest = Digest()
-    _write(Path(directory), t.cast(t.BinaryIO, digest))
+    _write(Path(directory), t.cast(t.BinaryIO, digest), choose or members)
     return digest.hexdigest()
 
 
-def pack(directory: str, archive: str) -> None:
+def pack(directory: str, archive: str, choose: t.Callable[[Path], list[str]] | None = None) -> None:
     """Write the archive, uncompressed: its checksum is the one that :func:`checksum` gives."""
     with open(archive, "wb") as stream:
-        _write(Path(directory), stream)
+        _write(Path(directory), stream, choose or members)
+
+
+def packages_in(directory: Path) -> list[str]:
+    """The files of a wheelhouse: what pip and uv can install."""
+    names = sorted(path.name for path in directory.iterdir() if path.name.endswith((".whl", ".tar.gz")))
+    if not names:
+        raise ValueError(f"there is no .whl and no .tar.gz in {directory} on the controller")
+    return names
 
 
 def members(directory: Path) -> list[str]:
@@ -64,6 +81,8 @@ def members(directory: Path) -> list[str]:
 
     :raises ValueError: where a repository is, but git does not list it: what it leaves out may be secret.
     """
+    if not directory.is_dir():
+        raise ValueError(f"there is no directory {directory} on the controller")
     if any((place / ".git").exists() for place in (directory, *directory.resolve().parents)):
         names = _tracked(directory)
         return sorted(name for name in names if (directory / name).is_symlink() or (directory / name).is_file())
@@ -88,9 +107,9 @@ def _tracked(directory: Path) -> list[str]:
     return listed.split("\0")[:-1]
 
 
-def _write(directory: Path, stream: t.IO[bytes]) -> None:
+def _write(directory: Path, stream: t.IO[bytes], choose: t.Callable[[Path], list[str]]) -> None:
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for name in members(directory):
+        for name in choose(directory):
             path = directory / name
             info = archive.gettarinfo(path, arcname=name)
             # Times, owners and this machine's umask are not part of a release.

@@ -231,6 +231,35 @@ RULES: dict[str, Rule] = {
         "must be a branch, a tag or a full commit id",
         "v1.4.2",
     ),
+    "source.deploy_key": Rule(
+        lambda text: (
+            re.fullmatch(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[^\x00]+-----END [A-Z ]*PRIVATE KEY-----\s*", text)
+            is not None
+        ),
+        "must be the text of a private key, with all of its lines",
+        "\"{{ lookup('ansible.builtin.file', 'keys/shop_deploy_key') }}\"",
+    ),
+    "source.known_hosts[]": matches(
+        r"[A-Za-z0-9\[|*?][A-Za-z0-9.,:\[\]|*?/+=_-]* (ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]{40,}( [^\x00-\x1f]*)?",
+        "must be a line of a known_hosts file: the server's name, the kind of its key, the key",
+        "git.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+    ),
+    "source.archive": matches(
+        r"https://(?!.*@)[^\s\x00-\x1f\x7f]+|/[^\x00-\x1f\x7f]*",
+        "must be an https URL without a password in it, or an absolute path on the controller",
+        "https://files.example.com/shop-1.4.2.tar.gz",
+    ),
+    "source.checksum": matches(
+        r"sha256:[0-9a-f]{64}",
+        "must be 'sha256:' and 64 hexadecimal digits, as sha256sum prints them",
+        "sha256:" + "0f" * 32,
+    ),
+    "source.subdirectory": below_the_source("services/shop"),
+    "source.wheel": matches(
+        r"/[^\x00-\x1f\x7f]*/[A-Za-z0-9._]+-[A-Za-z0-9._+!-]+\.whl",
+        "must be the absolute path of a wheel on the controller",
+        "/home/me/shop/dist/shop-1.4.2-py3-none-any.whl",
+    ),
     "source.path": matches(
         r"/[^\x00-\x1f\x7f]*",
         "must be an absolute path on the controller",
@@ -242,6 +271,14 @@ RULES: dict[str, Rule] = {
         "httpbin==0.10.2",
     ),
     "requirements": below_the_source("requirements.txt"),
+    "constraints": below_the_source("constraints.txt"),
+    "packages[]": matches(r"[a-z0-9][a-z0-9+.-]+", "must be the name of a Debian package", "libpq-dev"),
+    "extra_index": matches(
+        r"https?://[^\s\x00-\x1f\x7f]+", "must be the URL of a package index", "https://packages.example.com/simple/"
+    ),
+    "wheelhouse": matches(
+        r"/[^\x00-\x1f\x7f]*", "must be the absolute path of a directory on the controller", "/home/me/wheelhouse"
+    ),
     "shared_paths[]": below_the_source("uploads"),
     "static.path": below_the_source("shop/static"),
     "static.url": Rule(
@@ -297,7 +334,8 @@ RULES: dict[str, Rule] = {
     ),
     "nginx_proxy_http_port": between(1, 65535, 80),
     "nginx_proxy_https_port": between(1, 65535, 443),
-    "python_app_keep_releases": between(0, 100, 3),
+    "python_app_keep_releases": between(1, 100, 3),
+    "python_app_lock_timeout": between(0, 86400, 300, "seconds"),
     "python_app_root": Rule(
         is_app_root,
         "must be an absolute path with {name} in it, below a directory that an app's sandbox does not hide",
@@ -322,6 +360,11 @@ RULES: dict[str, Rule] = {
     ),
     "gunicorn_systemd_environment_file": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/etc/{name}/environment"
+    ),
+    "gunicorn_systemd_credentials_file": Rule(
+        lambda path: not path or is_app_path(path),
+        "must be empty, or an absolute path with {name} in it",
+        "/etc/{name}/secrets.json",
     ),
     "gunicorn_systemd_writable_directory": Rule(
         lambda path: not path or is_app_path(path),
@@ -448,6 +491,7 @@ RULES["logrotate_maxsize"] = Rule(
 )
 
 RULES["node_exporter_passwords{key}"] = RULES["node_exporter_users{key}"]
+RULES["python"] = RULES["python_app_python"]
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")

@@ -26,8 +26,22 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import
     role_options,
 )
 
-NEEDED_WHEN_PRESENT = ("source", "wsgi", "domains")
-"""What an app must say unless its state is absent, as far as the roles that are used know the option."""
+NEEDED_WHEN_PRESENT = {
+    "source": ("python_app",),
+    "wsgi": ("python_app", "gunicorn_systemd"),
+    "domains": ("gunicorn_systemd", "nginx_proxy"),
+}
+"""What an app must say unless its state is absent, and the roles that cannot do without it."""
+
+SOURCE_OPTIONS = {
+    "version": ("git",),
+    "submodules": ("git",),
+    "deploy_key": ("git",),
+    "known_hosts": ("git",),
+    "checksum": ("archive",),
+    "subdirectory": ("git", "archive"),
+}
+"""Options of a source, and the kinds of source that they go with."""
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a text"),
@@ -50,6 +64,7 @@ def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
     """
     if not isinstance(entries, (list, tuple)):
         return [f"{name}: must be a list of apps, not {_shown(entries)}"]
+    roles = list(roles)
     options = entry_options(*roles)
     errors: list[str] = []
     for index, entry in enumerate(entries):
@@ -59,7 +74,7 @@ def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
             continue
         errors += _dict_errors(entry, options, place, "")
         if entry.get("state", "present") == "present":
-            needed = [key for key in NEEDED_WHEN_PRESENT if key in options]
+            needed = [key for key, by in NEEDED_WHEN_PRESENT.items() if set(by) & set(roles)]
             errors += [_missing(place, key, options) for key in needed if key not in entry]
         errors += _combination_errors(entry, place)
     return errors + _clashes([entry for entry in entries if isinstance(entry, Mapping)], name)
@@ -156,6 +171,8 @@ def _value_errors(value: t.Any, option: dict[str, t.Any], place: str, path: str)
         return [error for key, item in value.items() for error in _pair_errors(key, item, place, path)]
     rule = RULES.get(path)
     if rule and not rule.accepts(value):
+        if option.get("no_log"):
+            return [f"{place}: {rule.says}{_good(path)}"]
         return [f"{place}: {_shown(value)} {rule.says}{_good(path)}"]
     return []
 
@@ -177,15 +194,21 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     errors = []
     source = entry.get("source")
     if isinstance(source, Mapping):
-        kinds = [kind for kind in ("git", "path", "pypi") if source.get(kind)]
+        kinds = [kind for kind in ("git", "archive", "path", "wheel", "pypi") if source.get(kind)]
         if len(kinds) != 1:
             errors.append(
-                f"{place}.source: must have exactly one of git, path and pypi, not {' and '.join(kinds) or 'none'}"
+                f"{place}.source: must have exactly one of git, archive, path, wheel and pypi, not "
+                f"{' and '.join(kinds) or 'none'}"
             )
         if kinds == ["git"] and "version" not in source:
             errors.append(f"{place}.source.version: is needed with git; a good value is v1.4.2")
-        if source.get("version") and "git" not in kinds:
-            errors.append(f"{place}.source.version: goes with git only")
+        if kinds == ["archive"] and str(source["archive"]).startswith("https:") and "checksum" not in source:
+            errors.append(f"{place}.source.checksum: is needed with a URL{_good('source.checksum')}")
+        errors += [
+            f"{place}.source.{option}: goes with {' and '.join(goes_with)} only"
+            for option, goes_with in SOURCE_OPTIONS.items()
+            if source.get(option) is not None and not set(goes_with) & set(kinds)
+        ]
     env, secrets = entry.get("env"), entry.get("secrets")
     if isinstance(env, Mapping) and isinstance(secrets, Mapping):
         both = sorted(str(key) for key in env.keys() & secrets.keys())
@@ -194,6 +217,8 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
         if isinstance(variables, Mapping):
             errors += _unsafe_settings(variables, f"{place}.{option}")
     errors += [error for where, process in _processes(entry, place) for error in _process_errors(process, where)]
+    if entry.get("wheelhouse") and entry.get("extra_index"):
+        errors.append(f"{place}.extra_index: is not asked when there is a wheelhouse; keep one of them")
     errors += _nested_paths(entry.get("shared_paths"), f"{place}.shared_paths")
     if entry.get("worker_class") == "sync" and (entry.get("threads") or 1) != 1:
         errors.append(f"{place}.threads: goes with worker_class gthread; a sync worker has one thread")

@@ -31,13 +31,13 @@ def test_the_app_has_a_user_that_cannot_log_in(host, app):
 
 def test_the_release_belongs_to_root_and_is_for_the_app_to_read(host, app, release):
     for part in ("app", "venv"):
-        tree = host.file(f"{release}/{part}")
+        tree = host.file(host.check_output(f"readlink -f {release}/{part}"))
         assert (tree.user, tree.group, tree.mode) == ("root", app, 0o750)
     with host.sudo():
-        foreign = host.check_output(f"find {release}/app {release}/venv ! -user root -o ! -group {app}")
+        foreign = host.check_output(f"find {release}/app/ {release}/venv/ ! -user root -o ! -group {app}")
     assert foreign == ""
     with host.sudo(app):
-        assert host.run(f"find {release}/ -writable ! -type l").stdout == ""
+        assert host.run(f"find {release}/ {release}/venv/ -writable ! -type l").stdout == ""
         assert host.run(f"{release}/venv/bin/python -c 'import flask, gunicorn'").rc == 0
     with host.sudo("nobody"):
         assert host.run(f"ls {release}/app").rc != 0
@@ -46,7 +46,7 @@ def test_the_release_belongs_to_root_and_is_for_the_app_to_read(host, app, relea
 def test_bytecode_is_compiled_since_nobody_can_write_it_later(host, release):
     with host.sudo():
         assert host.check_output(f"find {release}/app -name '*.pyc'")
-        assert host.check_output(f"find {release}/venv -path '*/flask/*' -name '*.pyc'")
+        assert host.check_output(f"find {release}/venv/ -path '*/flask/*' -name '*.pyc'")
 
 
 def test_the_revision_says_where_the_release_came_from(host):

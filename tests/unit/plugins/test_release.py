@@ -6,6 +6,7 @@ import dataclasses
 import grp
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _release
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils import _sources
+from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError, hand_over
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
+from ansible_collections.flask_ops.production.plugins.module_utils._environments import distribution
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
-    App,
-    ArchiveSource,
-    GitSource,
-    PyPISource,
     Release,
-    ReleaseError,
-    distribution,
     find,
-    hand_over,
     links_in,
     obsolete,
     resolve,
     retire,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._sources import (
+    ArchiveSource,
+    GitSource,
+    PackageSource,
     source_of,
 )
 
@@ -42,7 +43,7 @@ def app(root: Path, **changes: Any) -> App:
         "name": "shop",
         "user": pwd.getpwuid(os.geteuid()).pw_name,
         "root": str(root),
-        "source": {"path": "/home/me/shop", "archive_sha256": CHECKSUM},
+        "source": {"path": "/home/me/shop", "sha256": CHECKSUM},
         "python": sys.executable,
         "wsgi": "shop:app",
     }
@@ -62,7 +63,7 @@ def test_the_same_inputs_give_the_same_release(tmp_path: Path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"source": {"path": "/home/me/shop", "archive_sha256": "3f2c9a1b7d20" + "1" * 52}},
+        {"source": {"path": "/home/me/shop", "sha256": "3f2c9a1b7d20" + "1" * 52}},
         {"requirements": "requirements/production.txt"},
         {"extra_requirements": ("gunicorn==27.0.1",)},
         {"shared_paths": ("uploads",)},
@@ -77,7 +78,7 @@ def test_each_input_gives_another_release(tmp_path: Path, change: dict[str, Any]
 
 def test_another_python_gives_another_release(tmp_path: Path):
     other = tmp_path / "python"
-    other.write_text("#!/bin/sh\necho cpython-399\n")
+    other.write_text("#!/bin/sh\necho cpython-399 3 99\n")
     other.chmod(0o755)
     before, after = resolve(app(tmp_path)), resolve(app(tmp_path, python=str(other)))
     assert (after.id != before.id, after.python_version) == (True, "cpython-399")
@@ -85,7 +86,7 @@ def test_another_python_gives_another_release(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"migrate": "flask db upgrade"}, {"keep": 9}, {"wsgi": "shop:other"}, {"source": {"path": "/x", "archive_sha256": CHECKSUM}}],
+    [{"migrate": "flask db upgrade"}, {"keep": 9}, {"wsgi": "shop:other"}, {"source": {"path": "/x", "sha256": CHECKSUM}}],
 )  # fmt: skip
 def test_what_is_not_in_a_release_gives_no_other(tmp_path: Path, change: dict[str, Any]):
     assert resolve(app(tmp_path, **change)).id == resolve(app(tmp_path)).id
@@ -100,12 +101,12 @@ def test_the_id_of_a_published_package_is_a_file_name(tmp_path: Path, requiremen
 
 
 def test_a_python_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(CommandError, match=r"/no/such/python is not installed on this host"):
+    with pytest.raises(ReleaseError, match=r"python: /no/such/python does not run on this host; there are "):
         resolve(app(tmp_path, python="/no/such/python"))
 
 
 @pytest.mark.parametrize(
-    ("source", "kind"), [({"git": "x", "version": "y"}, GitSource), ({"pypi": "a==1"}, PyPISource), ({"path": "/x"}, ArchiveSource)]
+    ("source", "kind"), [({"git": "x", "version": "y"}, GitSource), ({"pypi": "a==1"}, PackageSource), ({"wheel": "/a.whl"}, PackageSource), ({"path": "/x"}, ArchiveSource)]
 )  # fmt: skip
 def test_the_kind_of_a_source(tmp_path: Path, source: dict[str, str], kind: type):
     assert type(source_of(app(tmp_path, source=source))) is kind
@@ -113,8 +114,8 @@ def test_the_kind_of_a_source(tmp_path: Path, source: dict[str, str], kind: type
 
 def test_a_damaged_archive_is_refused_before_it_is_unpacked(tmp_path: Path):
     (tmp_path / "archive").write_bytes(b"cut off")
-    damaged = app(tmp_path, archive=str(tmp_path / "archive"))
-    with pytest.raises(ReleaseError, match="the archive of /home/me/shop arrived damaged"):
+    damaged = app(tmp_path, uploads={"source": str(tmp_path / "archive")})
+    with pytest.raises(ReleaseError, match=r"the archive of /home/me/shop is [0-9a-f]{64}, and not 3f2c"):
         ArchiveSource(damaged).unpack(CHECKSUM, str(tmp_path))
 
 
@@ -124,10 +125,7 @@ def test_a_damaged_archive_is_refused_before_it_is_unpacked(tmp_path: Path):
 @pytest.fixture(autouse=True)
 def as_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only root changes to another user; what is tested here does not depend on who runs it."""
-    monkeypatch.setattr(_release, "run", lambda argv, *, user=None, **rest: run(argv, **rest))
-
-
-run = _release.run
+    monkeypatch.setattr(_sources, "run", lambda argv, *, user=None, **rest: run(argv, **rest))
 
 
 @pytest.fixture(scope="module")
@@ -234,8 +232,23 @@ def test_current_previous_and_new_are_kept_however_old_and_besides_the_others(tm
     new = dataclasses.replace(release, id="new")
     for name in ("current", "previous"):
         (tmp_path / name).symlink_to(f"releases/{name}")
-    assert obsolete_names(new) == {"a", "b"}
+    assert obsolete_names(dataclasses.replace(new, app=app(tmp_path, keep=2))) == {"a", "b"}
     assert obsolete_names(dataclasses.replace(new, app=app(tmp_path, keep=0))) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_after_the_switch_nothing_is_left_to_delete(tmp_path: Path, keep: int):
+    """Or else the run after a deploy would change something."""
+    new = releases(tmp_path, "a", "b", "c", "d", "previous", "current", "new", keep=keep)
+    for name in ("current", "previous"):
+        (tmp_path / name).symlink_to(f"releases/{name}")
+    for path in obsolete(new):
+        shutil.rmtree(path)
+    for name, target in {"current": "new", "previous": "current"}.items():
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to(f"releases/{target}")
+    assert obsolete(new) == []
+    assert len(list((tmp_path / "releases").iterdir())) == 2 + keep
 
 
 def test_half_built_releases_go_but_for_the_new_one(tmp_path: Path):

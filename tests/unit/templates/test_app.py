@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -141,8 +142,41 @@ def test_what_gunicorn_serves_arrives_as_it_is(wsgi: str):
 def test_the_environment_holds_variables_and_secrets_as_they_were_given():
     awkward = "a 'b' \"c\" \\ $d `e` %h #f;"
     text = render("environment.j2", env={"B": 1, "A": True, "TEXT": awkward}, secrets={"KEY": awkward})
-    assert read_by_systemd(text) == {"A": "true", "B": "1", "KEY": awkward, "TEXT": awkward}
+    given = {name: value for name, value in read_by_systemd(text).items() if not name.startswith("FLASK_")}
+    assert given == {"A": "true", "B": "1", "KEY": awkward, "TEXT": awkward}
 
 
-def test_an_app_without_variables_has_an_empty_environment():
-    assert lines(render("environment.j2")) == []
+def test_flask_gets_what_production_needs_as_it_reads_it():
+    """As from_prefixed_env reads it: JSON where it is JSON, else a text."""
+    read = read_by_systemd(render("environment.j2", domains=["a.example.com", "*.b.example.com"]))
+    assert json.loads(read["FLASK_SESSION_COOKIE_SECURE"]) is True
+    assert json.loads(read["FLASK_SESSION_COOKIE_HTTPONLY"]) is True
+    assert json.loads(read["FLASK_TRUSTED_HOSTS"]) == ["a.example.com", ".b.example.com"]
+    assert json.loads(read["FLASK_DEBUG"]) == 0
+    assert read["FLASK_SESSION_COOKIE_SAMESITE"] == "Lax"
+    assert read["FLASK_PREFERRED_URL_SCHEME"] == "https"
+
+
+def test_what_the_app_says_goes_before_what_production_needs():
+    text = render(
+        "environment.j2",
+        env={"FLASK_SESSION_COOKIE_SAMESITE": "Strict"},
+        secrets={"FLASK_TRUSTED_HOSTS": '["x.example.com"]'},
+    )
+    read = read_by_systemd(text)
+    assert (read["FLASK_SESSION_COOKIE_SAMESITE"], read["FLASK_TRUSTED_HOSTS"]) == ("Strict", '["x.example.com"]')
+
+
+def test_secrets_are_in_the_environment_or_in_the_credentials():
+    secrets = {"TOKEN": "canary", "N": 1}
+    for where, others in (("environment", {}), ("credentials", secrets)):
+        environment = render("environment.j2", secrets=secrets, secrets_in=where)
+        assert ("TOKEN" in environment) == (where == "environment")
+        assert json.loads(render("secrets.json.j2", secrets=secrets, secrets_in=where)) == others
+        unit = lines(render("slot.service.j2", secrets_in=where))
+        loaded = "LoadCredential=secrets.json:/etc/shop/green/secrets.json"
+        assert (loaded in unit) == (where == "credentials")
+
+
+def test_without_domains_no_host_is_refused():
+    assert "FLASK_TRUSTED_HOSTS" not in render("environment.j2", domains=None)

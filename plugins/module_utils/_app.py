@@ -1,0 +1,113 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An app as the ``python_release`` module gets it, and the ground that its builds stand on.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import stat
+import typing as t
+from dataclasses import dataclass, field
+
+EXTRACT = ("tar", "--extract", "--no-same-owner")
+"""Always run as the app's user, who cannot write anywhere else, whatever names an archive holds."""
+
+
+class ReleaseError(Exception):
+    """A release could not be made. The message says of which app, at which step, and why."""
+
+
+@dataclass(frozen=True)
+class App:
+    """One app. Paths are absolute unless said otherwise."""
+
+    name: str
+    user: str
+    root: str
+    source: dict[str, t.Any]
+    python: str
+    wsgi: str
+    deploy_key: str = field(default="", repr=False)
+    requirements: str = ""
+    constraints: str = ""
+    installer: str = "uv"
+    extra_index: str = field(default="", repr=False)
+    wheelhouse: str = ""
+    """The checksum of the directory of wheels that everything is installed from, instead of an index."""
+    extra_requirements: tuple[str, ...] = ()
+    shared_paths: tuple[str, ...] = ()
+    static_path: str = ""
+    environment_file: str = ""
+    credentials_file: str = ""
+    migrate: str = ""
+    migrate_timeout: int = 300
+    fail_on_insecure: bool | None = None
+    keep: int = 3
+    uploads: t.Mapping[str, str] = field(default_factory=dict)
+    """What the controller has sent: ``source`` and ``wheelhouse``, by path."""
+
+    @property
+    def releases(self) -> str:
+        return os.path.join(self.root, "releases")
+
+    @property
+    def environments(self) -> str:
+        return os.path.join(self.root, "environments")
+
+    @property
+    def build(self) -> str:
+        return os.path.join(self.root, ".build")
+
+    def linked_release(self, name: str) -> str | None:
+        """The release that the link ``current`` or ``previous`` points to."""
+        try:
+            return os.path.basename(os.readlink(os.path.join(self.root, name)))
+        except OSError:
+            return None
+
+
+def build_environment(app: App) -> dict[str, str]:
+    """The whole environment of a build: nothing of whoever runs Ansible leaks into a release."""
+    return {
+        "HOME": app.build,
+        "TMPDIR": os.path.join(app.build, "tmp"),
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+    }
+
+
+def hand_over(tree: str, group: str) -> None:
+    """Give a tree that the app's user made to root, readable by the app's group and not writable by it.
+
+    Top-down by file descriptor: a process that the build left behind cannot swap a directory for a link to
+    somewhere else once that directory is root's.
+    """
+    gid = grp.getgrnam(group).gr_gid
+
+    def descend(descriptor: int) -> None:
+        os.fchown(descriptor, 0, gid)
+        os.fchmod(descriptor, 0o750)
+        with os.scandir(descriptor) as found:
+            names = [entry.name for entry in found]
+        for name in names:
+            mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+                try:
+                    descend(child)
+                finally:
+                    os.close(child)
+            else:
+                os.chown(name, 0, gid, dir_fd=descriptor, follow_symlinks=False)
+                if stat.S_ISREG(mode):
+                    os.chmod(name, 0o750 if mode & 0o100 else 0o640, dir_fd=descriptor)
+
+    top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        descend(top)
+    finally:
+        os.close(top)

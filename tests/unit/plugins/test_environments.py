@@ -1,0 +1,142 @@
+"""Which dependencies an app has, and which releases share a virtual environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
+from ansible_collections.flask_ops.production.plugins.module_utils._environments import (
+    Environment,
+    dependencies,
+    requirement_files,
+    unused,
+    without_password,
+)
+
+VIRTUAL = 'source = { virtual = "." }\n'
+EDITABLE = 'source = { editable = "." }\n'
+
+
+def app(**changes: Any) -> App:
+    described: dict[str, Any] = {
+        "name": "shop", "user": "shop", "root": "/srv/shop", "source": {"git": "x"}, "python": "/usr/bin/python3", "wsgi": "shop:app",
+    }  # fmt: skip
+    return App(**(described | changes))
+
+
+def written(code: Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_text(text)
+    return str(code)
+
+
+def digest(code: str, release: str = "r1", **changes: Any) -> str:
+    return Environment(app(**changes), code, release, "cpython-313", "uv==1").digest
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["flask", "flask==3.1.2", "flask>=3,<4", "flask[async]~=3.0 ; python_version > '3.8'", "flask==3 \\\n  --hash=sha256:00", "# x",
+     "a @ https://example.com/a-1-py3-none-any.whl", "a@git+https://example.com/a@v1", "--extra-index-url https://x/", "", "-c c.txt"],
+)  # fmt: skip
+def test_requirements_by_name_are_shared_by_all_releases(tmp_path: Path, line: str):
+    code = written(tmp_path, {"requirements.txt": f"{line}\n", "c.txt": "a==1\n"})
+    assert not dependencies(app(), code).own_code
+    assert digest(code, "r1") == digest(code, "r2")
+
+
+@pytest.mark.parametrize(
+    "line", [".", "./lib", "-e .", "--editable=lib", "lib/a", "../a", "/srv/a", "a-1-py3-none-any.whl", "a @ file:///x"]
+)
+def test_requirements_by_path_belong_to_one_release(tmp_path: Path, line: str):
+    code = written(tmp_path, {"requirements.txt": f"flask\n{line}\n"})
+    assert dependencies(app(), code).own_code
+    assert digest(code, "r1") != digest(code, "r2")
+
+
+def test_a_change_in_a_file_that_is_included_gives_another_environment(tmp_path: Path):
+    files = {
+        "requirements.txt": "-r more/base.txt\n",
+        "more/base.txt": "-c limits.txt\nflask\n",
+        "more/limits.txt": "flask<4\n",
+    }
+    code = written(tmp_path, files)
+    assert requirement_files(code, ["requirements.txt"]) == (
+        ["requirements.txt", "more/base.txt", "more/limits.txt"],
+        False,
+    )
+    before = digest(code)
+    written(tmp_path, {"shop.py": "changed = True"})
+    assert digest(code) == before
+    written(tmp_path, {"more/limits.txt": "flask<3\n"})
+    assert digest(code) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"python": "/usr/local/bin/python3"}, {"installer": "pip"}, {"extra_index": "https://x/"}, {"wheelhouse": "00"}, {"extra_requirements": ("a",)}],
+)  # fmt: skip
+def test_what_an_environment_is_made_with_gives_another_one(tmp_path: Path, change: dict[str, Any]):
+    code = written(tmp_path, {"requirements.txt": "flask\n"})
+    assert digest(code) != digest(code, **change)
+
+
+def test_a_lock_goes_before_requirements_and_those_before_a_project(tmp_path: Path):
+    code = written(tmp_path, {"pyproject.toml": "[project]\n"})
+    assert dependencies(app(), code).arguments == [code]
+    assert dependencies(app(), code).own_code
+    written(tmp_path, {"requirements.txt": "flask\n"})
+    assert dependencies(app(), code).arguments == ["--requirement", f"{code}/requirements.txt"]
+    written(tmp_path, {"uv.lock": VIRTUAL})
+    assert (dependencies(app(), code).lock, dependencies(app(), code).own_code) == (True, False)
+    written(tmp_path, {"uv.lock": EDITABLE})
+    assert dependencies(app(), code).own_code
+    assert dependencies(app(requirements="requirements.txt"), code).files == ["requirements.txt"]
+
+
+def test_hashes_are_enforced_where_there_are_any_and_missed_where_there_are_none(tmp_path: Path):
+    code = written(tmp_path, {"requirements.txt": "flask==3 --hash=sha256:00\n"})
+    assert "--require-hashes" in dependencies(app(), code).arguments
+    assert dependencies(app(), code).note == ""
+    written(tmp_path, {"requirements.txt": "flask==3\n"})
+    assert "--require-hashes" not in dependencies(app(), code).arguments
+    assert "requirements.txt has no hashes" in dependencies(app(), code).note
+
+
+def test_constraints_are_handed_on(tmp_path: Path):
+    code = written(tmp_path, {"requirements.txt": "flask\n", "constraints.txt": "flask<4\n"})
+    found = dependencies(app(constraints="constraints.txt"), code)
+    assert found.arguments[2:] == ["--constraint", f"{code}/constraints.txt"]
+    assert found.files == ["requirements.txt", "constraints.txt"]
+
+
+@pytest.mark.parametrize(
+    ("files", "changes", "words"),
+    [
+        ({}, {"requirements": "r.txt"}, "requirements: the source has no file 'r.txt'"),
+        ({}, {"constraints": "c.txt"}, "constraints: the source has no file 'c.txt'"),
+        ({"uv.lock": VIRTUAL}, {"installer": "pip"}, "installer: the source has a uv.lock, which pip does not read"),
+        ({"uv.lock": VIRTUAL, "c.txt": ""}, {"constraints": "c.txt"}, "constraints: the source has a uv.lock"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path: Path, files: dict[str, str], changes: dict[str, Any], words: str):
+    with pytest.raises(ReleaseError, match=words):
+        dependencies(app(**changes), written(tmp_path, files))
+
+
+def test_an_environment_goes_when_no_release_links_to_it(tmp_path: Path):
+    for name in ("used", "unused"):
+        (tmp_path / "environments" / name).mkdir(parents=True)
+    (tmp_path / "releases" / "r1").mkdir(parents=True)
+    (tmp_path / "releases" / "r1" / "venv").symlink_to("../../environments/used")
+    found = unused(app(root=str(tmp_path)), [str(tmp_path / "releases" / "r1")])
+    assert found == [str(tmp_path / "environments" / "unused")]
+
+
+def test_a_password_is_taken_out_of_what_a_program_says():
+    url = "https://me:canary@packages.example.com/simple/"
+    assert "canary" not in without_password(f"cannot read {url}; canary is wrong", url)
+    assert without_password("as it is", "https://packages.example.com/") == "as it is"
