@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Write docs/flask_apps.md, the reference of every option of an app: `python3 tests/env.py python tests/docs.py`
+"""Write the pages that come from the code: `python3 tests/env.py python tests/docs.py`
 
-All that it says about an option comes from the roles' argument specs and from the rules. tests/contract/test_docs.py
-fails when the file is not what this writes.
+docs/flask_apps.md, the reference of every option of an app: all that it says about an option comes from the roles'
+argument specs and from the rules. docs/workers.md, how many workers an app gets: from the formula.
+tests/contract/test_docs.py fails when a page is not what this writes.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ import yaml
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, Options, entry_options
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import NEEDED_WHEN_PRESENT
+from ansible_collections.flask_ops.production.plugins.plugin_utils._worker_sizing import (
+    RESERVE_MIB,
+    WORKER_MIB,
+    workers,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "flask_apps.md"
+WORKERS = ROOT / "docs" / "workers.md"
 
 TYPES = {"str": "text", "int": "whole number", "bool": "true or false", "dict": "dictionary"}
 MANY = {"str": "texts", "dict": "dictionaries"}
@@ -55,13 +62,60 @@ and the message names the nearest known one. Beyond the rule of each option, thi
 - `schedule` goes with `kind: timer`, which needs it; several `instances` go with `kind: worker`.
 - The unit of a process, `<app>-<process>`, belongs to no other process, and to no slot of any app.
 - With several hosts in the run, a scheduler and a timer say in `only_on` which of them runs it.
+- `threads` above 1 goes with `worker_class: gthread`, or with `server: waitress`.
+- `preload` does not go with `worker_class: gevent`.
+- `server: waitress` has no `worker_class`, `workers`, `preload` and `metrics`, and no log files.
+- `limits.memory_high` is below `limits.memory_max`.
+- `metrics.statsd` needs a network, which a strict sandbox has not.
 """
+
+WORKERS_HEAD = f"""\
+<!-- Written by tests/docs.py from the formula: changes made here are lost. -->
+
+# How many workers
+
+Unless an app says `workers`, their number comes from the host. Three numbers bound it, and the smallest counts; it is
+never less than 1:
+
+- **Processors.** `2 * processors + 1`, as gunicorn's documentation recommends (Design, "How Many Workers?"): while one
+  half waits, the other computes. A worker of class `gevent` or `asgi` does not wait, so there it is `processors + 1`:
+  one for each, and one more, so that a hung one is never the only one. Idle apps use no processor, so this is not
+  divided between apps.
+- **Memory.** The host keeps a quarter, at least {RESERVE_MIB} MiB. The rest is shared between all apps of the host and
+  their two slots, since both run during a switch. A worker counts as {WORKER_MIB} MiB.
+- **The app's own limit,** `limits.memory_max`, which holds for each slot.
+
+A server that is sold with 1 GiB reports a little less, because the kernel keeps some. An app whose workers need more
+than {WORKER_MIB} MiB should say `workers`.
+
+The formula is the filter `flask_ops.production.gunicorn_workers`. `tests/unit/plugins/test_worker_sizing.py` searches
+for a host on which there would be no worker, more memory would be used than there is, or a bigger host would get fewer.
+"""
+CORES = GIBIBYTES = (1, 2, 4, 8, 16)
 
 
 def render() -> str:
     options = entry_options(*ENTRIES)
     sections = [section for name, option in options.items() for section in described(name, option)]
     return "\n".join([HEAD, overview(options), "", *sections]).rstrip() + "\n"
+
+
+def render_workers() -> str:
+    tables = []
+    for title, apps, worker_class in (
+        ("One app, `gthread` or `sync`", 1, "gthread"),
+        ("One app, `gevent` or `asgi`", 1, "gevent"),
+        ("Each of four apps, `gthread` or `sync`", 4, "gthread"),
+    ):
+        head = "| Processors | " + " | ".join(f"{size} GiB" for size in GIBIBYTES) + " |"
+        rows = [
+            f"| {cpus} | "
+            + " | ".join(str(workers(cpus, size * 1024, apps, worker_class=worker_class)) for size in GIBIBYTES)
+            + " |"
+            for cpus in CORES
+        ]
+        tables.append("\n".join([f"## {title}", "", head, "|---" * (len(GIBIBYTES) + 1) + "|", *rows]))
+    return "\n".join([WORKERS_HEAD, "\n\n".join(tables)]) + "\n"
 
 
 def overview(options: Options) -> str:
@@ -163,3 +217,4 @@ def plain(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(render())
+    WORKERS.write_text(render_workers())

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import (
@@ -46,7 +46,7 @@ class ActionModule(RenderingAction):
             "process": process,
             "command": command_line(process),
             "release": release,
-            "sandbox": SANDBOX,
+            "sandbox": sandbox(**app["sandbox"]),
         }
         files = [*self._task.args["files"], *([self._task.args["timer"]] if process["kind"] == "timer" else [])]
         item = {**app, "process": process["name"], "unit": unit_name(app, process)}

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
+
 from ansible.errors import AnsibleActionFail
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import SLOTS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
@@ -27,7 +30,9 @@ class ActionModule(RenderingAction):
             "state": app.get("state", "present"),
             "host": (app.get("domains") or ["localhost"])[0],
             "health": app["health"],
-            "stop_timeout": app["graceful_timeout"] + 5,
+            "server": app["server"],
+            "grace": app["graceful_timeout"],
+            "by": f"{getpass.getuser()}@{socket.gethostname()}",
             "release_link": args.get("release_link", "").format_map(app),
             "probe_port": args.get("probe_port"),
         }
@@ -41,8 +46,8 @@ class ActionModule(RenderingAction):
         for slot in SLOTS:
 
             def render_slot(source, variables, slot=slot):
-                known = {"app": app, "slot": slot, "release": release, "sandbox": SANDBOX}
-                return render(source, {**known, **variables})
+                known = {"app": app, "slot": slot, "release": release}
+                return render(source, {**known, "sandbox": sandbox(**app["sandbox"]), **variables})
 
             described_app[slot] = {
                 "files": in_order(args["files"], {**app, "slot": slot}, render_slot),

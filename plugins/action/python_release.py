@@ -19,7 +19,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._archive impo
 
 PASSED_ON = (
     "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
-    "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure",
+    "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure", "sandbox",
 )  # fmt: skip
 
 

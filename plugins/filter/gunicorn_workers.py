@@ -9,9 +9,10 @@ short_description: The number of gunicorn workers for one app of a host
 version_added: 0.1.0
 author: [the flask_ops.production authors (@flask-ops)]
 description:
-  - By CPU C(2 * cpus + 1), as gunicorn's documentation recommends; by memory what is left after a reserve of a quarter,
-    or of 256 MiB where that is more, shared between all apps of the host and their two slots.
-  - The smaller of both, and at least 1.
+  - By CPU C(2 * cpus + 1), as gunicorn's documentation recommends, but C(cpus + 1) for the event loops V(gevent) and
+    V(asgi); by memory what is left after a reserve of a quarter, or of 256 MiB where that is more, shared between all
+    apps of the host and their two slots, and no more than the app's own limit.
+  - The smallest of these, and at least 1.
 positional: _input
 options:
   _input:
@@ -26,6 +27,13 @@ options:
     description: Memory of one worker in MiB.
     type: int
     default: 128
+  worker_class:
+    description: The class of the workers.
+    type: str
+    default: gthread
+  limit_mib:
+    description: What one slot of the app may use at most, in MiB. By default there is no limit.
+    type: int
 """
 
 EXAMPLES = r"""
@@ -43,9 +51,10 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.plugin_utils._worker_sizing import WORKER_MIB, workers
 
 
-def gunicorn_workers(facts, apps=1, worker_mib=WORKER_MIB):
+def gunicorn_workers(facts, apps=1, worker_mib=WORKER_MIB, worker_class="gthread", limit_mib=None):
     try:
-        return workers(int(facts["processor_vcpus"]), int(facts["memtotal_mb"]), int(apps), int(worker_mib))
+        cpus, memory_mib = int(facts["processor_vcpus"]), int(facts["memtotal_mb"])
+        return workers(cpus, memory_mib, int(apps), int(worker_mib), worker_class, limit_mib)
     except KeyError as error:
         raise AnsibleFilterError(f"gunicorn_workers: the fact {error} has not been gathered") from error
     except (TypeError, ValueError) as error:

@@ -13,6 +13,8 @@ import stat
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
+
 EXTRACT = ("tar", "--extract", "--no-same-owner")
 """Always run as the app's user, who cannot write anywhere else, whatever names an archive holds."""
 
@@ -47,6 +49,7 @@ class App:
     migrate_timeout: int = 300
     fail_on_insecure: bool | None = None
     keep: int = 3
+    sandbox: tuple[tuple[str, str], ...] = tuple(sandbox())
     uploads: t.Mapping[str, str] = field(default_factory=dict)
     """What the controller has sent: ``source`` and ``wheelhouse``, by path."""
 

@@ -95,10 +95,13 @@ def telling_lines(text: str, count: int = LAST_LINES) -> str:
 
     >>> telling_lines("Traceback (most recent call last):\\n  File x\\nKeyError: 1\\nShutting down", 2)
     '  File x\\nKeyError: 1'
+    >>> telling_lines('{"exception": "KeyError: 1"}\\n{"message": "Shutting down"}', 1)
+    '{"exception": "KeyError: 1"}'
     """
     lines = [line for line in text.splitlines() if line.strip()]
-    for end in range(len(lines) - 1, 0, -1):
-        if lines[end - 1].startswith("  ") and not lines[end].startswith((" ", CONSEQUENCE)):
+    for end in range(len(lines) - 1, -1, -1):
+        in_json = '"exception": "' in lines[end] and CONSEQUENCE not in lines[end]
+        if in_json or (end and lines[end - 1].startswith("  ") and not lines[end].startswith((" ", CONSEQUENCE))):
             return "\n".join(lines[max(0, end + 1 - count) : end + 1])
     return "\n".join(lines[-count:])
 

@@ -198,7 +198,8 @@ class Environment:
                     listed.write(f"{requirement}\n")
                     listed.flush()
                     os.chmod(listed.name, 0o644)
-                    hashed = ["--require-hashes"] if "--hash" in requirement else []
+                    # A line with a hash is complete in itself: what it depends on has lines of its own.
+                    hashed = ["--require-hashes", "--no-deps"] if "--hash" in requirement else []
                     self._install("--requirement", listed.name, *hashed)
         hand_over(self.path, app.user)
         os.sync()

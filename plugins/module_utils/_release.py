@@ -46,7 +46,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
 from ansible_collections.flask_ops.production.plugins.module_utils._environments import Environment, unused
 from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import source_of, ssh_prefix
 
 ID_FORMAT = "2"
@@ -309,7 +308,7 @@ class Builder:
         unit = f"{app.name}-{purpose}.service"
         wait_until_gone(unit, timeout)
         properties = [
-            *SANDBOX,
+            *app.sandbox,
             ("WorkingDirectory", release.code),
             ("ReadWritePaths", os.path.join(app.root, "shared")),
             ("RuntimeMaxSec", str(timeout)),

@@ -10,6 +10,8 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 SANDBOX: tuple[tuple[str, str], ...] = (
     # The file system is read-only but for the paths that the app declares; homes and devices are not there at all.
     ("ProtectSystem", "strict"),
@@ -43,3 +45,23 @@ SANDBOX: tuple[tuple[str, str], ...] = (
     ("SystemCallFilter", "~@privileged @resources"),
     ("SystemCallErrorNumber", "EPERM"),
 )
+
+STRICT: tuple[tuple[str, str], ...] = (
+    # No network at all: databases and other services are reached by sockets in the file system. And no machine code
+    # that is made at run time, which compilers such as numba's need.
+    ("RestrictAddressFamilies", "AF_UNIX"),
+    ("PrivateNetwork", "yes"),
+    ("MemoryDenyWriteExecute", "yes"),
+)
+"""What an app may not do besides, if it asks for a strict sandbox. Rated 0.7 at most."""
+
+NAMES = frozenset(name for name, _ in SANDBOX + STRICT)
+
+
+def sandbox(strict: bool = False, without: Collection[str] = ()) -> list[tuple[str, str]]:
+    """The directives of an app's processes.
+
+    :param without: names of directives that the app cannot live with.
+    """
+    kept = [directive for directive in SANDBOX if not strict or directive[0] not in dict(STRICT)]
+    return [directive for directive in [*kept, *(STRICT if strict else ())] if directive[0] not in without]

@@ -18,13 +18,17 @@ it another one.
 from __future__ import annotations
 
 import contextlib
+import datetime
+import fcntl
+import getpass
 import http.client
+import json
 import os
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
@@ -34,9 +38,24 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
     systemctl,
     unit_properties,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State, Transaction, link, remove
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    Entry,
+    State,
+    Transaction,
+    link,
+    own,
+    remove,
+)
 
 SLOTS = ("blue", "green")
+
+DEPLOYS = "/var/log/flask-ops/deploys.jsonl"
+"""One line for each switch on this host, also for one that failed."""
+
+LOCKS = "/run/flask-ops"
+
+KILLED_AFTER = 5
+"""Seconds after the grace, when systemd kills what the server did not end: the role's units say the same."""
 
 OLDEST_GUNICORN = (27, 0, 1)
 """Older ones with gthread drop 11 to 179 of 10,000 requests whenever a worker stops (gunicorn issue 3821)."""
@@ -58,13 +77,16 @@ class Health:
     deadline: float = 60
 
     @property
+    def lenient(self) -> bool:
+        """Nobody said what to ask: the top of a site may redirect, or be nothing."""
+        return self.status is None and self.path == "/"
+
+    @property
     def expected(self) -> str:
-        if self.status is None and self.path == "/":
-            return "a status below 500"
-        return str(self.status or 200)
+        return "a status below 500" if self.lenient else str(self.status or 200)
 
     def accepts(self, status: int) -> bool:
-        return status < 500 if self.status is None and self.path == "/" else status == (self.status or 200)
+        return status < 500 if self.lenient else status == (self.status or 200)
 
 
 @dataclass(frozen=True)
@@ -85,8 +107,11 @@ class App:
     """By slot: the files of the slot, complete."""
     boot: dict[str, Entry]
     """By slot: the file by which the link to this slot comes back after a reboot."""
-    stop_timeout: float
+    grace: float
     """How long the old slot may take to finish its requests."""
+    server: str = "gunicorn"
+    by: str = ""
+    """Who runs this, as the controller says."""
     probe_port: int | None = None
     """nginx's HTTPS port on this host, asked after the flip."""
 
@@ -145,11 +170,22 @@ class Host:
             systemctl("reset-failed", *units)
         systemctl("start", *units, timeout=300)
 
-    def stop(self, *units: str, timeout: float) -> None:
-        systemctl("stop", *units, timeout=timeout + 30)
+    def stop(self, *units: str, socket_path: str, grace: float) -> int:
+        """Stop units; return how many of their socket's connections had to be cut when the grace was over."""
+        began, connected = self.now(), 0
+        systemctl("stop", "--no-block", *units)
+        while any(self.state(unit) not in ("inactive", "failed", "") for unit in units):
+            if self.now() - began > grace + KILLED_AFTER + 30:
+                raise CommandError(f"{' and '.join(units)} did not stop within {self.now() - began:.0f} s")
+            if self.now() - began < grace:
+                # An idle connection is closed soon after the server was told to stop: what stays has a request.
+                connected = len(self._sockets(socket_path))
+            self.sleep(0.1)
+        took = self.now() - began
         # A process that ends with an error while it is being stopped leaves a failed unit, which nobody needs to see.
         with contextlib.suppress(CommandError):
             systemctl("reset-failed", *units)
+        return connected if took >= grace else 0
 
     def reload_units(self) -> None:
         systemctl("daemon-reload")
@@ -199,18 +235,58 @@ class Host:
         connection.sock = context.wrap_socket(plain, server_hostname=host)
         return _status(connection, request, {})
 
-    def gunicorn_version(self, venv: str, user: str) -> str:
-        """The version of gunicorn in a virtual environment that a user may read; empty where there is none."""
-        told = "import importlib.metadata as m; print(m.version('gunicorn'))"
+    def server_version(self, server: str, venv: str, user: str) -> str:
+        """The version of a server in a virtual environment that a user may read; empty where there is none."""
+        told = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
         try:
-            return run([f"{venv}/bin/python", "-I", "-c", told], user=user).strip()
+            return run([f"{venv}/bin/python", "-I", "-c", told, server], user=user).strip()
         except CommandError:
             return ""
 
     def waiting(self, path: str) -> int:
         """How many connections wait in a listening socket's accept queue (Recv-Q of ``ss``)."""
-        rows = [row.split() for row in run(["ss", "--no-header", "--unix", "--listening"]).splitlines()]
-        return sum(int(row[2]) for row in rows if len(row) > 4 and row[4] == path)
+        return sum(int(row[2]) for row in self._sockets(path, "--listening"))
+
+    def _sockets(self, path: str, *options: str) -> list[list[str]]:
+        """What ``ss`` says of the sockets with this path; without options, of the connections to it."""
+        rows = [row.split() for row in run(["ss", "--no-header", "--unix", *options]).splitlines()]
+        return [row for row in rows if len(row) > 4 and row[4] == path]
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """One run at a time. A second one is refused: what it has seen will not be true for long."""
+        os.makedirs(LOCKS, exist_ok=True)
+        with open(os.path.join(LOCKS, f"{name}.switch"), "a", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SwitchError(
+                    f"{name}: another run switches it at this moment. Nothing was changed; run this again when the "
+                    "other one is done."
+                ) from None
+            yield
+
+    def record(self, deploy: dict[str, object]) -> None:
+        """Append a line to the log of the deploys."""
+        directory = os.path.dirname(DEPLOYS)
+        if not os.path.isdir(directory):
+            os.mkdir(directory, 0o750)
+            own(directory, 0o750, "root", "adm")
+        fresh = not os.path.exists(DEPLOYS)
+        # One write(2) to a file that is opened to append: two apps' runs cannot mix their lines.
+        with open(DEPLOYS, "ab", buffering=0) as stream:
+            if fresh:
+                own(DEPLOYS, 0o640, "root", "adm")
+            stream.write(json.dumps(deploy).encode() + b"\n")
+
+    def login(self) -> str:
+        """The user who came to this host, before sudo."""
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+
+    def seal(self, path: str) -> None:
+        """Leave a directory to root alone, with all that is in it; none there is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            own(path, 0o700, "root", "root")
 
     def now(self) -> float:
         return time.monotonic()
@@ -234,12 +310,18 @@ class Switch:
         self.app = app
         self.host = host
         self.result = Result()
+        self._remarks: list[str] = []
 
     # --- what is -------------------------------------------------------------------------------------------------
 
     def slot_in_traffic(self) -> str | None:
         """The slot that the link names, or None before the first switch."""
         return slot_named(self.host.link_target(self.app.socket_link))
+
+    def release_in_traffic(self) -> str | None:
+        """The id of the release in traffic, where a link says so."""
+        target = self.host.link_target(self.app.release_link) if self.app.release_link else None
+        return os.path.basename(target) if target else None
 
     def differences(self, slot: str) -> list[Entry]:
         return [entry for entry in self.app.files[slot] if not self.host.read(entry.dest).satisfies(entry)]
@@ -250,11 +332,13 @@ class Switch:
     # --- what should be --------------------------------------------------------------------------------------------
 
     def run(self, check_mode: bool = False) -> Result:
-        current = self.slot_in_traffic()
-        if current and not self.differences(current):
-            self._keep(current, check_mode)
-        else:
-            self._switch(current, other(current), check_mode)
+        with contextlib.nullcontext() if check_mode else self.host.lock(self.app.name):
+            current = self.slot_in_traffic()
+            if current and not self.differences(current):
+                self._keep(current, check_mode)
+            else:
+                self._switch(current, other(current), check_mode)
+        self.result.summary = "; ".join([self.result.summary, *self._remarks])
         return self.result
 
     def _keep(self, slot: str, check_mode: bool) -> None:
@@ -272,7 +356,7 @@ class Switch:
             repairs.append(("point to the release", self._point_to_release))
         stray = other(slot)
         if self._any_trace(stray):
-            repairs.append((f"stop {stray}", lambda: self._retire(stray)))
+            repairs.append((f"stop {stray}", lambda: self._stop(stray)))
         for name, repair in repairs:
             self._step(name)
             if not check_mode:
@@ -288,8 +372,35 @@ class Switch:
         self._step(f"start {new}")
         if check_mode:
             return
-        began = self.host.now()
-        self._check_gunicorn(old)
+        began, was = self.host.now(), self.release_in_traffic()
+        try:
+            self._carry_out(old, new)
+        except (SwitchError, CommandError, OSError) as error:
+            self._record(began, was, str(error).splitlines()[0])
+            raise
+        self._record(began, was, None)
+        self.result.summary += f", in {self.host.now() - began:.1f} s"
+
+    def _record(self, began: float, was: str | None, reason: str | None) -> None:
+        deploy: dict[str, object] = {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "app": self.app.name,
+            "by": " as ".join(filter(None, (self.app.by, self.host.login()))),
+            "from": was,
+            "to": os.path.basename(self.app.release),
+            "slot": self.result.slot,
+            "result": "failed" if reason else "ok",
+            "seconds": round(self.host.now() - began, 1),
+            "reason": reason,
+        }
+        try:
+            self.host.record(deploy)
+        except OSError as error:
+            # The switch is done, or undone. A full disk must not make it look otherwise.
+            self._remarks.append(f"not written to {DEPLOYS}: {error}")
+
+    def _carry_out(self, old: str | None, new: str) -> None:
+        self._check_server(old)
         if old:
             # A flip that was interrupted may have left the name of the slot that is now prepared anew.
             self.host.write([self.app.boot[old]])
@@ -312,12 +423,15 @@ class Switch:
             self._drain(old)
         if self._any_trace(other(new)):
             self._retire(other(new))
-        self.result.summary += f", in {self.host.now() - began:.1f} s"
 
-    def _check_gunicorn(self, old: str | None) -> None:
+    def _check_server(self, old: str | None) -> None:
         """Refuse what is known to drop requests: an app may bring a gunicorn of its own."""
-        version = self.host.gunicorn_version(self.app.venv, self.app.name)
-        if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < OLDEST_GUNICORN:
+        server = self.app.server
+        version = self.host.server_version(server, self.app.venv, self.app.name)
+        if server != "gunicorn":
+            if not version:
+                raise SwitchError(f"{self.app.name}: its environment has no {server}.\n{self._what_serves(old)}")
+        elif tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < OLDEST_GUNICORN:
             oldest = ".".join(map(str, OLDEST_GUNICORN))
             raise SwitchError(
                 f"{self.app.name}: its environment has {f'gunicorn {version}' if version else 'no gunicorn'}, and "
@@ -351,6 +465,8 @@ class Switch:
             answer = self._answer(slot)
             if isinstance(answer, int) and health.accepts(answer):
                 self._step(f"GET {health.path} on {slot}: {answer}")
+                if health.lenient:
+                    self._remarks.append(f"no health.path is given, GET / gave {answer} and {health.expected} will do")
                 return
             if self.host.state(service) == "failed" or self.host.restarts(service) >= restarts + 3:
                 raise SwitchError(self._failure(slot, f"{service} ends again and again"))
@@ -428,21 +544,34 @@ class Switch:
 
     def _drain(self, slot: str) -> None:
         """Wait until the old slot has accepted every connection that reached its socket before the flip."""
-        deadline = self.host.now() + self.app.stop_timeout
+        limit = self._grace_of(slot)
+        deadline = self.host.now() + limit
         while self.host.waiting(self.app.socket_path(slot)):
             if self.host.now() >= deadline:
-                self._step(f"{slot} still had connections waiting after {self.app.stop_timeout:g} s")
+                self._step(f"{slot} still had connections waiting after {limit:g} s")
                 return
             self.host.sleep(0.05)
 
     def _retire(self, slot: str) -> None:
+        self._step(f"stop {slot}")
+        self._stop(slot)
+
+    def _stop(self, slot: str) -> None:
         """Take a slot out of service: it finishes its requests, and does not come back by itself."""
-        units = self.app.units(slot)
+        units, grace = self.app.units(slot), self._grace_of(slot)
         self.host.disable(*units)
         # One call for both: systemd stops the service first, then the socket that it requires, so that a late
         # connection cannot start the service again.
-        self.host.stop(*reversed(units), timeout=self.app.stop_timeout)
-        self._step(f"stop {slot}")
+        cut = self.host.stop(*reversed(units), socket_path=self.app.socket_path(slot), grace=grace)
+        if cut:
+            requests = "1 request" if cut == 1 else f"{cut} requests"
+            self._remarks.append(f"{requests} of {slot} did not end within {grace:g} s and had to be cut")
+
+    def _grace_of(self, slot: str) -> float:
+        """How long the slot has to finish its requests, by its own unit: the app's value may be a new one."""
+        paths = (entry.dest for entry in self.app.files[slot] if entry.dest.endswith(".service"))
+        said = [re.search(rb"(?m)^TimeoutStopSec=(\d+)$", self.host.read(path).content) for path in paths]
+        return next((float(found.group(1)) - KILLED_AFTER for found in said if found), self.app.grace)
 
     def _any_trace(self, slot: str) -> bool:
         units = self.app.units(slot)
@@ -510,9 +639,12 @@ def retire_app(app: App, host: Host, check_mode: bool = False) -> Result:
     result.summary = f"{app.name}: removed" if result.changed else f"{app.name}: not there"
     if check_mode or not result.changed:
         return result
-    for slot in traces:
-        switch._retire(slot)
-    for path in paths:
-        host.remove(path)
-    host.reload_units()
+    with host.lock(app.name):
+        for slot in traces:
+            switch._retire(slot)
+        for path in paths:
+            host.remove(path)
+        # Logs are kept, but not for whoever gets the user's number next.
+        host.seal(f"/var/log/{app.name}")
+        host.reload_units()
     return result

@@ -15,6 +15,7 @@ description:
     the link C(/run/<app>/current.sock) is replaced atomically, nginx is asked, the old slot finishes its requests
     and is stopped. No request fails, and nginx is not reloaded.
   - Any failure leaves the old slot in traffic, and the error quotes the last lines of the failed slot's journal.
+  - Each switch, also one that failed, is a line of C(/var/log/flask-ops/deploys.jsonl).
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   apps:
@@ -112,7 +113,9 @@ APP = {
     "release": {"type": "str", "default": ""},
     "venv": {"type": "str", "default": ""},
     "release_link": {"type": "str", "default": ""},
-    "stop_timeout": {"type": "float", "default": 35},
+    "server": {"type": "str", "default": "gunicorn"},
+    "grace": {"type": "float", "default": 30},
+    "by": {"type": "str", "default": ""},
     "health": {
         "type": "dict",
         "required": True,
@@ -173,7 +176,9 @@ def app_of(params: dict, must_exist: bool) -> App:
             for slot in SLOTS
         },
         boot={slot: Entry.from_params(params[slot]["boot"]) for slot in SLOTS},
-        stop_timeout=params["stop_timeout"],
+        server=params["server"],
+        grace=params["grace"],
+        by=params["by"],
         probe_port=params["probe_port"],
     )
 

@@ -10,6 +10,7 @@ short_description: What serves each app of a host, and how it is
 version_added: 0.1.0
 description:
   - Reads which slot is in traffic, which release it serves, since when, and asks the slot for its health.
+  - Reads the last switches of each app, with who made them, from the log that M(flask_ops.production.app_slots) writes.
   - Changes nothing.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -72,9 +73,15 @@ apps:
       type: float
 """
 
+import json
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._apps import look
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._switch import DEPLOYS
+
+SHOWN = 5
 
 
 def main() -> None:
@@ -86,10 +93,38 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found = {app["name"]: look(app, module.params["release_link"].format_map(app)) for app in module.params["apps"]}
+        deploys = last_deploys(DEPLOYS)
+        found = {
+            app["name"]: look(app, module.params["release_link"].format_map(app))
+            | {"deploys": deploys.get(app["name"], [])[-SHOWN:][::-1]}
+            for app in module.params["apps"]
+        }
     except (CommandError, KeyError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, apps=found)
+
+
+def last_deploys(path: str) -> dict[str, list[str]]:
+    """What the log of the switches holds, by app, in words."""
+    found: dict[str, list[str]] = {}
+    if not os.path.exists(path):
+        return found
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            try:
+                deploy = json.loads(line)
+                found.setdefault(deploy["app"], []).append(in_words(deploy))
+            except (KeyError, TypeError, ValueError):
+                continue  # half a line, of a disk that was full
+    return found
+
+
+def in_words(deploy: dict) -> str:
+    said = (
+        f"{deploy['time']} {deploy['result']}: {deploy['from'] or 'nothing'} to {deploy['to']} "
+        f"in {deploy['seconds']:g} s, by {deploy['by']}"
+    )
+    return f"{said}. {deploy['reason']}" if deploy["reason"] else said
 
 
 if __name__ == "__main__":

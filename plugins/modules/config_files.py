@@ -31,7 +31,9 @@ options:
         type: str
         required: true
       src:
-        description: Template in the role's C(templates/) folder that becomes the file's content.
+        description:
+          - Template in the role's C(templates/) folder that becomes the file's content; C({key}) as in
+            O(files[].dest).
         type: str
       content:
         description: The file's content, where no template is needed.

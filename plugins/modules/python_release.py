@@ -58,6 +58,10 @@ options:
     type: list
     elements: str
     default: []
+  extra_requirements_of:
+    description: By the app's name, what its environment gets besides, in the same way.
+    type: dict
+    default: {}
   uv:
     description: The version of uv that builds environments, with its hashes; a line of a requirements file.
     type: str
@@ -134,6 +138,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     retire,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import has_wheelhouse
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 
 # What the action plugin of the same name makes of an entry.
 APP = {
@@ -155,6 +160,7 @@ APP = {
     "migrate": {"type": "str", "default": ""},
     "migrate_timeout": {"type": "int", "default": 300},
     "fail_on_insecure": {"type": "bool"},
+    "sandbox": {"type": "dict", "default": {}},
 }
 
 UNKNOWN = "known-after-the-build"
@@ -176,6 +182,7 @@ def main() -> None:
             "lock_timeout": {"type": "int", "default": 300},
             "python": {"type": "str", "default": "/usr/bin/python3"},
             "extra_requirements": {"type": "list", "elements": "str", "default": []},
+            "extra_requirements_of": {"type": "dict", "default": {}},
             "uv": {"type": "str", "required": True},
             "pinned": {"type": "dict", "default": {}},
             "keep": {"type": "int", "default": 3},
@@ -266,7 +273,8 @@ def app_of(entry: dict, params: dict) -> App:
         installer=entry["installer"],
         extra_index=entry["extra_index"],
         wheelhouse=entry["wheelhouse"],
-        extra_requirements=tuple(params["extra_requirements"]),
+        extra_requirements=(*params["extra_requirements"], *params["extra_requirements_of"].get(entry["name"], ())),
+        sandbox=tuple(sandbox(**entry["sandbox"])),
         shared_paths=tuple(entry["shared_paths"]),
         static_path=entry["static_path"],
         environment_file=params["environment_file"].format_map(entry),

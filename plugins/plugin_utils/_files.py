@@ -47,7 +47,8 @@ def _entry(file: dict[str, t.Any], item: dict[str, t.Any] | None, render: Render
     if item is not None:
         entry = {key: _fill(value, item) for key, value in entry.items()}
     if state == "file" and "src" in file:
-        entry["content"] = render(file["src"], {} if item is None else {file.get("as", "item"): item})
+        source = file["src"] if item is None else _fill(file["src"], item)
+        entry["content"] = render(source, {} if item is None else {file.get("as", "item"): item})
     elif state == "file" and "content" in file:
         entry["content"] = file["content"]
     return entry

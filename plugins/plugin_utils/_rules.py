@@ -16,6 +16,8 @@ import shlex
 import typing as t
 from collections.abc import Mapping
 
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import NAMES
+
 
 class Rule(t.NamedTuple):
     """One rule: what it accepts, what it says when it does not, and a value that it would accept."""
@@ -196,6 +198,10 @@ def is_environment_value(value: t.Any) -> bool:
     return isinstance(value, (int, float))
 
 
+def is_requirement(line: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][^\x00-\x1f\x7f]*", line) is not None
+
+
 def below_the_source(example: str) -> Rule:
     return Rule(
         is_relative_path, "must be a path below the top of the source, without '..', spaces or a leading '/'", example
@@ -315,6 +321,20 @@ RULES: dict[str, Rule] = {
     "threads": between(1, 512, 4),
     "timeout": between(1, 3600, 30, "seconds"),
     "graceful_timeout": between(1, 3600, 30, "seconds"),
+    "limits.memory_high": between(32, 1048576, 512, "MiB"),
+    "limits.memory_max": between(32, 1048576, 768, "MiB"),
+    "limits.cpu_quota": between(5, 100000, 150, "percent"),
+    "limits.cpu_weight": between(1, 10000, 50),
+    "limits.tasks": between(16, 100000, 512),
+    "limits.open_files": between(64, 524288, 8192),
+    "metrics.statsd": matches(
+        r"(\[[0-9a-f:]+\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252}):[1-9][0-9]{0,4}",
+        "must be a host and a port",
+        "127.0.0.1:8125",
+    ),
+    "sandbox.without[]": Rule(
+        lambda name: name in NAMES, f"must be one of {', '.join(sorted(NAMES))}", "MemoryDenyWriteExecute"
+    ),
     "client_max_body_size": matches(
         r"[0-9]{1,9}[kKmMgG]?", "must be a number of bytes, or of k, m or g, as nginx takes it", "10m"
     ),
@@ -341,10 +361,16 @@ RULES: dict[str, Rule] = {
         "must be an absolute path with {name} in it, below a directory that an app's sandbox does not hide",
         "/srv/{name}",
     ),
-    "python_app_extra_requirements[]": matches(
-        r"[A-Za-z0-9][^\x00-\x1f\x7f]*",
-        "must be one line of a requirements file that names a package",
-        "gunicorn==27.0.1",
+    "python_app_extra_requirements[]": Rule(
+        is_requirement, "must be one line of a requirements file that names a package", "gunicorn==27.0.1"
+    ),
+    "python_app_extra_requirements_of{key}": Rule(is_app_name, "must be the name of an app", "shop"),
+    "python_app_extra_requirements_of{value}": Rule(
+        lambda value: (
+            isinstance(value, (list, tuple)) and all(isinstance(line, str) and is_requirement(line) for line in value)
+        ),
+        "must be a list of lines of a requirements file that each name a package",
+        "[gunicorn==27.0.1]",
     ),
     "python_app_pinned_releases{key}": Rule(is_app_name, "must be the name of an app", "shop"),
     "python_app_pinned_releases{value}": Rule(

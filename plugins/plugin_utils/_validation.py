@@ -220,8 +220,39 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     if entry.get("wheelhouse") and entry.get("extra_index"):
         errors.append(f"{place}.extra_index: is not asked when there is a wheelhouse; keep one of them")
     errors += _nested_paths(entry.get("shared_paths"), f"{place}.shared_paths")
-    if entry.get("worker_class") == "sync" and (entry.get("threads") or 1) != 1:
-        errors.append(f"{place}.threads: goes with worker_class gthread; a sync worker has one thread")
+    return errors + _impossible_servers(entry, place)
+
+
+def _impossible_servers(entry: Mapping[str, t.Any], place: str) -> list[str]:
+    """What no server does, or what would be passed over in silence."""
+    errors = []
+    worker_class = entry.get("worker_class") or "gthread"
+    if entry.get("server") == "waitress":
+        for option in ("worker_class", "workers", "preload", "metrics"):
+            if entry.get(option):
+                errors.append(f"{place}.{option}: goes with server gunicorn; waitress is one process with threads")
+        if _dictionary(entry.get("logs")).get("to") == "files":
+            errors.append(f"{place}.logs.to: waitress has the journal only; leave it out, or take server gunicorn")
+    elif worker_class != "gthread" and (entry.get("threads") or 1) != 1:
+        errors.append(
+            f"{place}.threads: goes with worker_class gthread; a worker of class {worker_class} has one thread"
+        )
+    if entry.get("preload") and worker_class == "gevent":
+        errors.append(
+            f"{place}.preload: does not go with worker_class gevent, which must patch Python before the app is "
+            "imported; leave it out"
+        )
+    limits, metrics, sandbox = (_dictionary(entry.get(key)) for key in ("limits", "metrics", "sandbox"))
+    high, most = limits.get("memory_high"), limits.get("memory_max")
+    if isinstance(high, int) and isinstance(most, int) and high >= most:
+        errors.append(f"{place}.limits.memory_high: {high} must be below memory_max, {most}, or it never matters")
+    without = sandbox.get("without")
+    offline = sandbox.get("strict") and "PrivateNetwork" not in (without if isinstance(without, (list, tuple)) else ())
+    if metrics.get("statsd") and offline:
+        errors.append(
+            f"{place}.metrics.statsd: a strict sandbox has no network; put PrivateNetwork and RestrictAddressFamilies "
+            f"into {place}.sandbox.without, or leave statsd out"
+        )
     return errors
 
 
@@ -247,6 +278,8 @@ def _process_errors(process: Mapping[str, t.Any], place: str) -> list[str]:
     if kind != "worker" and (process.get("instances") or 1) != 1:
         errors.append(f"{place}.instances: goes with kind worker only; there is never a second {kind}")
     return errors
+def _dictionary(value: t.Any) -> Mapping[str, t.Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _unsafe_settings(variables: Mapping[str, t.Any], place: str) -> list[str]:

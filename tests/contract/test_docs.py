@@ -5,11 +5,15 @@ import re
 import pytest
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, entry_options
 
-from tests.docs import PAGE, render
+from tests.docs import PAGE, WORKERS, render, render_workers
 
 
 def test_the_reference_is_up_to_date():
     assert PAGE.read_text() == render(), "run: python3 tests/env.py python tests/docs.py"
+
+
+def test_the_table_of_workers_is_up_to_date():
+    assert WORKERS.read_text() == render_workers(), "run: python3 tests/env.py python tests/docs.py"
 
 
 @pytest.mark.parametrize("name", entry_options(*ENTRIES))

@@ -32,6 +32,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._sources impo
     PackageSource,
     source_of,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.modules import python_release
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 GROUP = grp.getgrgid(os.getegid()).gr_name
@@ -393,3 +395,22 @@ def test_what_an_administrator_put_there_is_kept(home: Path):
     (home / "notes.txt").touch()
     assert retire(app(home), purge=True)
     assert [path.name for path in home.iterdir()] == ["notes.txt"]
+
+
+# --- what the module makes of an entry ------------------------------------------------------------------------------------
+
+
+def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox():
+    entry = {
+        "name": "shop", "source": {}, "wsgi": "shop:app", "requirements": "", "shared_paths": [], "static_path": "",
+        "migrate": "", "migrate_timeout": 300, "sandbox": {"strict": True, "without": ["ProcSubset"]},
+    }  # fmt: skip
+    params = {
+        "root": "/srv/{name}", "environment_file": "/etc/{name}/environment", "python": "/usr/bin/python3", "keep": 3,
+        "archives": {}, "extra_requirements": ["a==1"], "extra_requirements_of": {"shop": ["b==1"], "blog": ["c==1"]},
+    }  # fmt: skip
+    described = python_release.app_of(entry, params)
+    assert described.extra_requirements == ("a==1", "b==1")
+    assert dict(described.sandbox)["PrivateNetwork"] == "yes"
+    assert "ProcSubset" not in dict(described.sandbox)
+    assert python_release.app_of(entry | {"sandbox": {}}, params).sandbox == SANDBOX

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils import _switch
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
@@ -59,7 +61,11 @@ class FakeHost(Host):
         self.broken: dict[str, Exception] = {}  # by the first word of a change
         self.nginx: int | Exception | None = 200
         self.queue: list[int] = []
-        self.gunicorn = "27.0.1"
+        self.versions = {"gunicorn": "27.0.1"}
+        self.deploys: list[dict[str, Any]] = []
+        self.cut = 0
+        self.grace = 0.0
+        self.locked: set[str] = set()
 
     def change(self, words: str) -> None:
         """Take note of the next change, unless the run is interrupted, or this kind of change goes wrong."""
@@ -111,8 +117,28 @@ class FakeHost(Host):
             raise self.nginx
         return self.nginx
 
-    def gunicorn_version(self, venv: str, user: str) -> str:
-        return self.gunicorn
+    def server_version(self, server: str, venv: str, user: str) -> str:
+        return self.versions.get(server, "")
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        assert name not in self.locked
+        self.locked.add(name)
+        try:
+            yield
+        finally:
+            self.locked.discard(name)
+
+    def record(self, deploy: dict[str, Any]) -> None:
+        if "record" in self.broken:
+            raise self.broken["record"]
+        self.deploys.append(deploy)
+
+    def login(self) -> str:
+        return "ops"
+
+    def seal(self, path: str) -> None:
+        self.change(f"seal {path}")
 
     def waiting(self, path: str) -> int:
         self.log.append(f"drain {path}")
@@ -156,8 +182,11 @@ class FakeHost(Host):
         self.active |= {f"shop-{slot}.socket", f"shop-{slot}.service"}
         self._ran(slot)
 
-    def stop(self, *units: str, timeout: float) -> None:
+    def stop(self, *units: str, socket_path: str, grace: float) -> int:
+        assert Path(socket_path).name.removesuffix(".sock") == slot_of(units[0])
         self._each("stop", units, self._stop)
+        self.grace = grace
+        return self.cut
 
     def _stop(self, unit: str) -> None:
         self.active.discard(unit)
@@ -242,7 +271,8 @@ def shop(release: str = "r1", **overrides: Any) -> App:
         "release_link": "/srv/shop/current",
         "files": {slot: files(slot) for slot in SLOTS},
         "boot": {slot: Entry(BOOT, content=f"L+ {LINK} - - - - {slot}.sock".encode()) for slot in SLOTS},
-        "stop_timeout": 35,
+        "grace": 30,
+        "by": "me@laptop",
         "probe_port": 443,
     }
     return App(**(described | overrides))
@@ -332,7 +362,7 @@ def test_a_changed_file_of_the_slot_in_traffic_is_a_change(serving: FakeHost):
     ],
 )
 def test_a_gunicorn_that_drops_requests_is_refused_before_anything_changes(serving: FakeHost, version: str, said: str):
-    serving.gunicorn = version
+    serving.versions["gunicorn"] = version
     with pytest.raises(SwitchError, match=f"its environment has {said}.*\n.*blue still serves"):
         deploy(serving, "r2")
     assert serving.log == []
@@ -340,7 +370,7 @@ def test_a_gunicorn_that_drops_requests_is_refused_before_anything_changes(servi
 
 @pytest.mark.parametrize("version", ["27.0.1", "27.1", "28.0.0", "100.0"])
 def test_a_newer_gunicorn_is_taken(serving: FakeHost, version: str):
-    serving.gunicorn = version
+    serving.versions["gunicorn"] = version
     assert deploy(serving, "r2").slot == "green"
 
 
@@ -378,7 +408,7 @@ def test_the_old_slot_is_stopped_only_when_nobody_waits_at_its_socket(serving: F
 
 def test_connections_that_nobody_accepts_do_not_hold_the_switch_for_ever(serving: FakeHost):
     serving.queue = [1] * 10_000
-    result = deploy(serving, "r2", stop_timeout=10)
+    result = deploy(serving, "r2", grace=10)
     assert_one_slot(serving, "green")
     assert serving.seconds == pytest.approx(10, abs=1)
     assert "blue still had connections waiting after 10 s" in result.steps
@@ -403,6 +433,120 @@ def test_no_release_link_is_kept_when_none_is_wanted(host: FakeHost):
     deploy(host, "r1", release_link="")
     assert list(host.links) == [LINK]
     assert not deploy(host, "r1", release_link="").changed
+
+
+def test_requests_that_had_to_be_cut_are_counted(serving: FakeHost):
+    assert "cut" not in deploy(serving, "r2").summary
+    serving.cut = 2
+    assert deploy(serving, "r3").summary.endswith("; 2 requests of green did not end within 30 s and had to be cut")
+    serving.cut = 1
+    assert "; 1 request of blue did not end" in deploy(serving, "r4").summary
+
+
+def test_a_slot_has_the_time_that_its_own_unit_gives_it(serving: FakeHost):
+    def files(seconds: int) -> dict[str, list[Entry]]:
+        unit = f"TimeoutStopSec={seconds}\nserves r{seconds}".encode()
+        return {slot: [*shop().files[slot][:3], Entry(f"{UNITS}/shop-{slot}.service", content=unit)] for slot in SLOTS}
+
+    deploy(serving, "r2", files=files(15), grace=10)
+    assert serving.grace == 10
+    deploy(serving, "r3", files=files(65), grace=60)
+    assert serving.grace == 10
+    deploy(serving, "r4", files=files(15), grace=10)
+    assert serving.grace == 60
+
+
+def test_when_no_path_is_given_the_result_says_what_was_asked_instead(host: FakeHost):
+    host.answers["r1"] = 302
+    result = deploy(host, "r1", health=Health("/", None))
+    assert result.summary.endswith("; no health.path is given, GET / gave 302 and a status below 500 will do")
+    assert "health.path" not in deploy(host, "r2").summary
+
+
+def test_a_server_that_is_not_in_the_environment_is_refused_before_anything_changes(serving: FakeHost):
+    with pytest.raises(SwitchError, match=r"shop: its environment has no waitress\.\nblue still serves"):
+        deploy(serving, "r2", server="waitress")
+    assert serving.log == []
+    serving.versions["waitress"] = "3.0.2"
+    assert deploy(serving, "r2", server="waitress").slot == "green"
+
+
+# --- the log of the deploys ----------------------------------------------------------------------------------------------
+
+
+def test_each_switch_is_logged_with_who_made_it(serving: FakeHost):
+    first, *none = serving.deploys
+    assert (first["from"], first["to"], first["slot"], none) == (None, "r1", "blue", [])
+    deploy(serving, "r2")
+    last = serving.deploys[-1]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", last.pop("time"))
+    assert last == {
+        "app": "shop", "by": "me@laptop as ops", "from": "r1", "to": "r2", "slot": "green", "result": "ok",
+        "seconds": 0.0, "reason": None,
+    }  # fmt: skip
+
+
+def test_a_failed_switch_is_logged_with_the_first_line_of_its_reason(serving: FakeHost):
+    serving.answers["r2"] = 500
+    with pytest.raises(SwitchError) as error:
+        deploy(serving, "r2")
+    last = serving.deploys[-1]
+    assert (last["result"], last["from"], last["to"], last["seconds"]) == ("failed", "r1", "r2", 30.0)
+    assert last["reason"] == str(error.value).splitlines()[0]
+
+
+def test_what_is_no_switch_is_not_logged(serving: FakeHost):
+    deploy(serving, "r2", check_mode=True)
+    deploy(serving, "r1")
+    crashed(serving)
+    deploy(serving, "r1")
+    assert len(serving.deploys) == 1
+
+
+def test_a_log_that_cannot_be_written_does_not_undo_a_switch(serving: FakeHost):
+    serving.broken["record"] = OSError(28, "No space left on device")
+    result = deploy(serving, "r2")
+    assert_one_slot(serving, "green")
+    assert "; not written to /var/log/flask-ops/deploys.jsonl: [Errno 28]" in result.summary
+
+
+def test_the_log_is_one_line_for_each_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "flask-ops" / "deploys.jsonl"
+    owned: list[tuple[object, ...]] = []
+    monkeypatch.setattr(_switch, "DEPLOYS", str(path))
+    monkeypatch.setattr(_switch, "own", lambda *arguments: owned.append(arguments))
+    for number in (1, 2):
+        Host().record({"app": "shop", "reason": f"line\n{number}"})
+    assert [json.loads(line)["reason"] for line in path.read_text().splitlines()] == ["line\n1", "line\n2"]
+    assert owned == [(str(path.parent), 0o750, "root", "adm"), (str(path), 0o640, "root", "adm")]
+
+
+# --- two runs at once ------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_is_refused_while_the_first_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_switch, "LOCKS", str(tmp_path / "locks"))
+    with Host().lock("shop"):
+        with Host().lock("blog"):
+            pass
+        refused = pytest.raises(
+            SwitchError, match=r"^shop: another run switches it at this moment\. Nothing was changed"
+        )
+        with refused, Host().lock("shop"):
+            pass
+    with Host().lock("shop"):
+        pass
+
+
+def test_a_switch_is_locked_from_its_first_look_to_its_last_change(serving: FakeHost):
+    serving.watch = lambda: assert_locked(serving)
+    deploy(serving, "r2")
+    retire_app(shop(), serving)
+    assert serving.locked == set()
+
+
+def assert_locked(host: FakeHost) -> None:
+    assert host.locked == {"shop"}
 
 
 # --- what can go wrong before the flip -----------------------------------------------------------------------------------
@@ -588,8 +732,8 @@ def stray_after_reboot(host: FakeHost) -> None:
         (disabled, ["enable blue"]),
         (forgotten_boot_file, ["remember the slot"]),
         (wrong_release_link, ["point to the release"]),
-        (stray_slot, ["stop green", "stop green"]),
-        (stray_after_reboot, ["stop green", "stop green"]),
+        (stray_slot, ["stop green"]),
+        (stray_after_reboot, ["stop green"]),
     ],
 )
 def test_damage_is_repaired_in_place_and_only_once(serving: FakeHost, damage, steps: list[str]):

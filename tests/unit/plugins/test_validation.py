@@ -63,8 +63,9 @@ def with_value(path: str, value: Any) -> tuple[dict[str, Any], str]:
     options = path.split(".")
     place = re.sub(r"\[\]$", "[0]", path)
     value = [value] if path.endswith("[]") else value
+    options[-1] = options[-1].removesuffix("[]")
     if len(options) == 1:
-        return app(**{options[0].removesuffix("[]"): value}), place
+        return app(**{options[0]: value}), place
     beside = {"source": {"version": "v1"} if path == "source.git" else {"git": SHOP["source"]["git"]}}
     base = {"static": {"path": "static"}}.get(options[0], beside.get(options[0], {}))
     if path in ("source.path", "source.pypi", "source.archive", "source.wheel"):
@@ -147,11 +148,26 @@ BAD: dict[str, list[Any]] = {
     "health.timeout": [0, -1, 301, 0.5, "5"],
     "health.interval": [0, -1, 61, 0.5],
     "health.deadline": [0, -1, 3601, 0.5],
-    "worker_class": ["eventlet", "gevent", "", "gthreads", 1],
+    "server": ["uwsgi", "", "Waitress", 1],
+    "worker_class": ["eventlet", "tornado", "", "gthreads", "uvicorn.workers.UvicornWorker", 1],
     "workers": [0, -1, 2.5, True, 10000, "auto", "2"],
     "threads": [0, -1, 513, True, "4", 1.0],
     "timeout": [0, -1, 3601, True, "30"],
     "graceful_timeout": [0, -1, 3601, True],
+    "preload": ["yes", 1],
+    "logs.to": ["syslog", "", "/var/log/x", 1],
+    "logs.format": ["xml", "", 1],
+    "logs.access": ["yes", 1],
+    "metrics.prometheus": ["yes", 1],
+    "metrics.statsd": ["", "localhost", "host:port", "a b:1", ":8125", "h:0", "h:1\n", "http://h:1", "h:1;x", "-h:1", 8125],
+    "limits.memory_high": [0, 31, "512M", 1.5, True],
+    "limits.memory_max": [0, -1, "1G", 1048577],
+    "limits.cpu_quota": [0, "150%", 1.5, 100001],
+    "limits.cpu_weight": [0, 10001, "idle"],
+    "limits.tasks": [0, 15, "infinity"],
+    "limits.open_files": [0, 63, 524289, "1024"],
+    "sandbox.strict": ["yes", 1],
+    "sandbox.without[]": ["", "Private", "User", "ExecStart", "ProtectSystem\nUser", "protectsystem", 1],
     "client_max_body_size": ["", "10mb", "10 m", "m", "-1", "1.5m", "10m;", "1234567890", 1048576],
     "processes[].name": [
         "", "Worker", "1worker", "worker-", "-worker", "w" * 31, "work er", "worker@", "worker.service", "wor_ker", "w\n", 7,
@@ -313,6 +329,16 @@ A = {"name": "a", "command": "run a"}
         ({"domains": "a.example.com"}, "flask_apps[0].domains: must be a list, not 'a.example.com'"),
         ({"domains": ["a.com", "a.com"]}, "flask_apps[0].domains[1]: 'a.com' is already flask_apps[0].domains[0]; "),
         ({"worker_class": "sync", "threads": 4}, "flask_apps[0].threads: goes with worker_class gthread; "),
+        ({"worker_class": "gevent", "threads": 4}, "threads: goes with worker_class gthread; a worker of class gevent"),
+        ({"worker_class": "asgi", "threads": 2}, "threads: goes with worker_class gthread; a worker of class asgi"),
+        ({"worker_class": "gevent", "preload": True}, "flask_apps[0].preload: does not go with worker_class gevent"),
+        ({"server": "waitress", "workers": 2}, "flask_apps[0].workers: goes with server gunicorn; waitress is one"),
+        ({"server": "waitress", "worker_class": "sync"}, "flask_apps[0].worker_class: goes with server gunicorn"),
+        ({"server": "waitress", "preload": True}, "flask_apps[0].preload: goes with server gunicorn"),
+        ({"server": "waitress", "metrics": {"prometheus": True}}, "flask_apps[0].metrics: goes with server gunicorn"),
+        ({"server": "waitress", "logs": {"to": "files"}}, "flask_apps[0].logs.to: waitress has the journal only"),
+        ({"limits": {"memory_high": 512, "memory_max": 512}}, "flask_apps[0].limits.memory_high: 512 must be below"),
+        ({"metrics": {"statsd": "h:1"}, "sandbox": {"strict": True}}, "flask_apps[0].metrics.statsd: a strict sandbox"),
         ({"shared_paths": ["a", "b", "a/x"]}, "flask_apps[0].shared_paths[2]: 'a/x' is within 'a', which is shared"),
         ({"shared_paths": ["a/x", "a"]}, "flask_apps[0].shared_paths[0]: 'a/x' is within 'a', which is shared"),
         ({"shared_paths": ["a", "a"]}, "flask_apps[0].shared_paths[1]: 'a' is within 'a', which is shared"),
@@ -337,6 +363,11 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected:
         {"env": {"FLASK_DEBUG": 0, "FLASK_ENV": "production"}, "secrets": {"SECRET_KEY": KEY}},
         {"env": {"FLASK_DEBUG": False, "A": 1.5, "B": True, "C": ""}},
         {"worker_class": "sync", "threads": 1},
+        {"worker_class": "gevent", "threads": 1, "preload": False},
+        {"worker_class": "asgi", "preload": True},
+        {"server": "waitress", "threads": 8, "sandbox": {"strict": True}},
+        {"limits": {"memory_high": 511, "memory_max": 512}},
+        {"metrics": {"statsd": "h:1"}, "sandbox": {"strict": True, "without": ["PrivateNetwork"]}},
         {"shared_paths": ["data", "data2", "a/b", "a/c"]},
         {"state": "present"},
     ],
@@ -497,6 +528,9 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "python_app_python": ["", "python3", "/usr/bin/../x", "/usr/bin/python3 -c", "/usr/bin/python3\n"],
     "python_app_keep_releases": [0, -1, 101, True, "3"],
     "python_app_extra_requirements": [[""], ["-r x"], ["--index-url=x"], ["gunicorn\n-r x"], "gunicorn", [1]],
+    "python_app_extra_requirements_of": [
+        [], {"Shop": []}, {"shop": "gunicorn"}, {"shop": ["-r x"]}, {"shop": [1]}, {"shop": ["gunicorn\n-r x"]},
+    ],
     "python_app_pinned_releases": [[], {"Shop": "r1"}, {"shop": "../r1"}, {"shop": "r 1"}, {"shop": ""}, {"shop": 1}],
     "gunicorn_systemd_shared_by": [-1, 1001, True, "2"],
     "gunicorn_systemd_probe_port": [-1, 65536, "443"],
@@ -629,7 +663,8 @@ def test_what_one_role_publishes_another_takes():
     root = role_options("python_app")["python_app_root"]["default"]
     release = {"id": "httpbin-0.10.2-5e1c88aa", "path": "/srv/shop/releases/x", "revision": "any text"}
     taken = {
-        "python_app_extra_requirements": [published["gunicorn_systemd_requirement"]],
+        "python_app_extra_requirements": published["__gunicorn_systemd_packages"]["gevent"],
+        "python_app_extra_requirements_of": {"shop": published["__gunicorn_systemd_packages"]["gunicorn"]},
         "gunicorn_systemd_releases": {"shop": release | {"directory": "/srv/shop/a", "venv": "/srv/shop/v"}},
         "gunicorn_systemd_environment_file": published["python_app_environment_file"],
         "gunicorn_systemd_writable_directory": published["python_app_shared_directory"],
@@ -785,6 +820,9 @@ LANDS_IN: dict[str, str] = {
     "python_app_root": UNIT,
     "python_app_python": ARGUMENT + " ",
     "python_app_extra_requirements[]": ARGUMENT,
+    "python_app_extra_requirements_of{key}": UNIT,
+    "metrics.statsd": CONTROL + ' "\\',  # Python
+    "sandbox.without[]": UNIT,
     "gunicorn_systemd_environment_file": UNIT,
     "app_processes_environment_file": UNIT,
     "app_processes_writable_directory": UNIT,
@@ -826,6 +864,7 @@ def test_it_is_known_where_each_text_lands():
         "gunicorn_systemd_releases{value}",
         "app_processes_releases{value}",
         "python_app_pinned_releases{value}",
+        "python_app_extra_requirements_of{value}",
     }
     assert texts_ - dictionaries - {"source.deploy_key"} == LANDS_IN.keys()
 

@@ -13,6 +13,8 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._worker_sizin
 from hypothesis import given
 from hypothesis import strategies as st
 
+CLASSES = st.sampled_from(["sync", "gthread", "gevent", "asgi"])
+LIMITS = st.none() | st.integers(1, 1_000_000)
 CPUS = st.integers(1, 256)
 MEMORY = st.integers(1, 1_000_000)
 APPS = st.integers(1, 50)
@@ -35,32 +37,51 @@ def test_the_number_of_workers(cpus: int, memory_mib: int, apps: int, expected: 
     assert workers(cpus, memory_mib, apps) == expected
 
 
-@given(CPUS, MEMORY, APPS, st.integers(1, 4096))
-def test_there_is_a_worker_and_all_of_them_fit_into_the_memory(cpus: int, memory: int, apps: int, worker_mib: int):
-    count = workers(cpus, memory, apps, worker_mib)
+@pytest.mark.parametrize(("worker_class", "expected"), [("sync", 9), ("gthread", 9), ("gevent", 5), ("asgi", 5)])
+def test_an_event_loop_needs_no_second_worker_for_each_processor(worker_class: str, expected: int):
+    assert workers(4, 16384, worker_class=worker_class) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 9), (4096, 9), (640, 5), (700, 5), (100, 1)])
+def test_the_apps_own_limit_bounds_the_workers_of_a_slot(limit: int | None, expected: int):
+    assert workers(4, 16384, limit_mib=limit) == expected
+
+
+@given(CPUS, MEMORY, APPS, st.integers(1, 4096), CLASSES, LIMITS)
+def test_there_is_a_worker_and_all_of_them_fit_into_the_memory(
+    cpus: int, memory: int, apps: int, worker_mib: int, worker_class: str, limit: int | None
+):
+    count = workers(cpus, memory, apps, worker_mib, worker_class, limit)
     assert 1 <= count <= 2 * cpus + 1
     used = count * apps * SLOTS * worker_mib
     assert count == 1 or used <= memory - max(RESERVE_MIB, memory // 4)
+    assert count == 1 or limit is None or count * worker_mib <= limit
 
 
-@given(CPUS, MEMORY, APPS, st.integers(0, 1000), st.integers(0, 100_000), st.integers(0, 10))
+@given(CPUS, MEMORY, APPS, CLASSES, st.integers(1, 100_000), st.integers(0, 100_000))
 def test_more_of_a_host_is_never_fewer_workers(
-    cpus: int, memory: int, apps: int, more_cpus: int, more_memory: int, more_apps: int
+    cpus: int, memory: int, apps: int, worker_class: str, limit: int, more: int
 ):
-    count = workers(cpus, memory, apps)
-    assert workers(cpus + more_cpus, memory, apps) >= count
-    assert workers(cpus, memory + more_memory, apps) >= count
-    assert workers(cpus, memory, apps + more_apps) <= count
+    def count(cpus: int, memory: int, apps: int, limit: int | None) -> int:
+        return workers(cpus, memory, apps, worker_class=worker_class, limit_mib=limit)
+
+    here = count(cpus, memory, apps, limit)
+    assert count(cpus + more, memory, apps, limit) >= here
+    assert count(cpus, memory + more, apps, limit) >= here
+    assert count(cpus, memory, apps, limit + more) >= here
+    assert count(cpus, memory, apps, None) >= here
+    assert count(cpus, memory, apps + more, limit) <= here
 
 
-@pytest.mark.parametrize("wrong", ["cpus", "memory_mib", "apps", "worker_mib"])
+@pytest.mark.parametrize("wrong", ["cpus", "memory_mib", "apps", "worker_mib", "limit_mib"])
 def test_a_number_below_one_is_refused_by_name(wrong: str):
+    numbers: dict[str, Any] = {"cpus": 1, "memory_mib": 1024, wrong: 0}
     with pytest.raises(ValueError, match=f"{wrong} must be at least 1, not 0"):
-        workers(**({"cpus": 1, "memory_mib": 1024} | {wrong: 0}))
+        workers(**numbers)
 
 
 def test_the_examples_in_the_documentation_are_right():
-    assert doctest.testmod(_worker_sizing) == (0, 2)
+    assert doctest.testmod(_worker_sizing) == (0, 3)
 
 
 FACTS = {"processor_vcpus": 2, "memtotal_mb": 4096}
@@ -70,6 +91,8 @@ def test_the_filter_reads_the_facts():
     assert gunicorn_workers(FACTS) == 5
     assert gunicorn_workers(FACTS, apps=4) == 3
     assert gunicorn_workers(FACTS, worker_mib=512) == 3
+    assert gunicorn_workers(FACTS, worker_class="asgi") == 3
+    assert gunicorn_workers(FACTS, limit_mib=256) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import filled
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import command_line
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
@@ -69,6 +69,12 @@ def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **o
     return RenderingAction.renderer(action, variables)(template, seen)
 
 
+def published(role: str, name: str, *entries: dict[str, Any]) -> Any:
+    """What a role publishes under a name, given its entries."""
+    variables = _variables_of(role) | {ENTRIES[role]: list(entries)}
+    return Templar(loader=DataLoader(), variables=variables).template(variables[name])
+
+
 @functools.cache
 def _variables_of(role: str) -> dict[str, Any]:
     """The role's defaults and variables, with the templates in them."""
@@ -80,11 +86,11 @@ def _variables_of(role: str) -> dict[str, Any]:
 def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
     """What the role's action adds for one entry."""
     if role == "gunicorn_systemd":
-        return {"app": entry, "slot": "green", "release": RELEASE, "sandbox": SANDBOX}
+        return {"app": entry, "slot": "green", "release": RELEASE, "sandbox": sandbox(**entry["sandbox"])}
     if role == "app_processes":
         process = entry["processes"][0]
         command = command_line(process)
-        return {"app": entry, "process": process, "command": command, "release": RELEASE, "sandbox": SANDBOX}
+        return {"app": entry, "process": process, "command": command, "release": RELEASE, "sandbox": sandbox(**entry["sandbox"])}
     if role == "node_exporter":
         return {"exporter": {"name": "nginx", "description": "metrics", "command": "/usr/bin/true", "group": "adm"}}
     return {"site" if role == "nginx_proxy" else "app": entry}

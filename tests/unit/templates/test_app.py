@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX, STRICT
 
 from tests.unit.systemd_syntax import read_by_systemd
-from tests.unit.templates.rendering import lines, render
+from tests.unit.templates.rendering import lines, published, render
 
 
 def directives(text: str) -> dict[str, list[tuple[str, str]]]:
@@ -24,8 +26,8 @@ def directives(text: str) -> dict[str, list[tuple[str, str]]]:
     return sections
 
 
-def service(**overrides: Any) -> list[tuple[str, str]]:
-    return directives(render("slot.service.j2", **overrides))["Service"]
+def service(debian: str = "13", **overrides: Any) -> list[tuple[str, str]]:
+    return directives(render("slot.service.j2", debian, **overrides))["Service"]
 
 
 def gunicorn(**overrides: Any) -> dict[str, Any]:
@@ -77,12 +79,74 @@ def test_the_whole_sandbox_is_in_the_service_and_nothing_takes_it_back():
     assert not set(names) & dict(SANDBOX).keys()
 
 
+def test_a_strict_sandbox_has_more_and_each_directive_can_be_left_out():
+    strict = service(sandbox={"strict": True})
+    assert set(STRICT) <= set(strict)
+    assert [value for name, value in strict if name == "RestrictAddressFamilies"] == ["AF_UNIX"]
+    without = ["MemoryDenyWriteExecute", "ProcSubset"]
+    left = dict(service(sandbox={"strict": True, "without": without}))
+    assert set(dict(strict)) - set(left) == set(without)
+    assert not set(STRICT) & set(service())
+
+
 def test_without_a_writable_directory_the_app_writes_nowhere():
     assert "ReadWritePaths" not in render("slot.service.j2")
 
 
 def test_a_bad_hour_locks_no_app_out():
     assert ("StartLimitIntervalSec", "0") in directives(render("slot.service.j2"))["Unit"]
+
+
+@pytest.mark.parametrize(
+    ("debian", "expected"),
+    [
+        ("12", {"RestartSec": "500ms"}),
+        ("13", {"RestartSec": "100ms", "RestartSteps": "6", "RestartMaxDelaySec": "5s"}),
+    ],
+)
+def test_restarts_back_off_where_systemd_can(debian: str, expected: dict[str, str]):
+    found = {name: value for name, value in service(debian=debian) if name.startswith("Restart") and name != "Restart"}
+    found.pop("RestrictAddressFamilies", None)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"TasksMax": "512", "LimitNOFILE": "8192"}),
+        ({"workers": 8, "threads": 63}, {"TasksMax": "1024"}),
+        ({"workers": 64, "worker_class": "sync"}, {"TasksMax": "512"}),
+        ({"limits": {"tasks": 100, "open_files": 1024}}, {"TasksMax": "100", "LimitNOFILE": "1024"}),
+        ({"limits": {"memory_high": 400, "memory_max": 500}}, {"MemoryHigh": "400M", "MemoryMax": "500M"}),
+        ({"limits": {"cpu_quota": 150, "cpu_weight": 50}}, {"CPUQuota": "150%", "CPUWeight": "50"}),
+        ({}, {"OOMPolicy": "continue"}),
+    ],
+)
+def test_the_limits_of_a_slot(options: dict[str, Any], expected: dict[str, str]):
+    found = dict(service(**options))
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_what_is_not_limited_is_not_mentioned():
+    assert not {"MemoryHigh", "MemoryMax", "CPUQuota", "CPUWeight"} & dict(service()).keys()
+
+
+def test_log_files_have_a_directory_of_the_apps_own():
+    assert ("LogsDirectory", "shop") in service(logs={"to": "files"})
+    assert "LogsDirectory" not in dict(service())
+
+
+def test_what_prometheus_measured_is_gone_whenever_a_slot_stops():
+    measured = service(metrics={"prometheus": True})
+    assert ("RuntimeDirectory", "flask-ops/shop-green") in measured
+    assert ("Environment", "PROMETHEUS_MULTIPROC_DIR=/run/flask-ops/shop-green") in measured
+    assert "RuntimeDirectory" not in dict(service())
+
+
+def test_waitress_is_started_by_the_environments_python():
+    found = service(server="waitress")
+    assert ("ExecStart", "/srv/shop/r1/venv/bin/python /etc/shop/green/waitress.conf.py") in found
+    assert ("Type", "exec") in found
 
 
 def test_the_service_needs_its_own_slots_socket():
@@ -109,6 +173,46 @@ def test_after_a_reboot_the_link_comes_back_to_this_slot():
     ]
 
 
+# --- what others get -----------------------------------------------------------------------------------------------------
+
+
+def test_each_apps_environment_gets_what_its_server_needs_with_hashes():
+    needed = published(
+        "gunicorn_systemd",
+        "gunicorn_systemd_requirements",
+        {"name": "shop", "wsgi": "shop:app"},
+        {"name": "chat", "wsgi": "chat:app", "worker_class": "gevent"},
+        {"name": "tool", "wsgi": "tool:app", "server": "waitress"},
+        {"name": "old", "state": "absent"},
+    )
+    names = {app: [line.split("==")[0] for line in lines] for app, lines in needed.items()}
+    gevent = ["greenlet", "zope-event", "zope-interface", "packaging", "gevent"]
+    assert names == {"shop": ["gunicorn"], "chat": ["gunicorn", *gevent], "tool": ["waitress"]}
+    assert all(
+        re.fullmatch(r"\S+==\S+( --hash=sha256:[0-9a-f]{64})+", line) for lines in needed.values() for line in lines
+    )
+
+
+def test_the_log_files_of_the_switch_and_of_apps_that_chose_files_are_rotated():
+    deploys, shop, *gone = published(
+        "gunicorn_systemd",
+        "gunicorn_systemd_log_rotation",
+        {"name": "shop", "wsgi": "shop:app", "logs": {"to": "files"}},
+        {"name": "chat", "wsgi": "chat:app"},
+        {"name": "old", "state": "absent", "logs": {"to": "files"}},
+    )
+    assert deploys == {
+        "name": "flask-ops-deploys", "paths": ["/var/log/flask-ops/deploys.jsonl"], "owner": "root", "group": "adm",
+        "mode": "0640",
+    }  # fmt: skip
+    assert shop == {
+        "name": "shop", "paths": ["/var/log/{name}/access.log", "/var/log/{name}/error.log"], "owner": "{name}",
+        "group": "{name}", "mode": "0640", "su": True, "unit": "{name}-blue.service {name}-green.service",
+        "signal": "USR1",
+    }  # fmt: skip
+    assert gone == [{"name": "chat", "state": "absent"}, {"name": "old", "state": "absent"}]
+
+
 # --- gunicorn ---------------------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +221,11 @@ def test_after_a_reboot_the_link_comes_back_to_this_slot():
     [
         ({}, {"worker_class": "gthread", "threads": 4, "workers": 5, "timeout": 30, "graceful_timeout": 30}),
         ({"threads": 8}, {"threads": 8}),
+        ({"worker_class": "gevent"}, {"worker_class": "gevent", "threads": 1, "workers": 3}),
+        ({"worker_class": "asgi", "preload": True}, {"worker_class": "asgi", "workers": 3, "preload_app": True}),
+        ({"limits": {"memory_max": 256}}, {"workers": 2}),
+        ({"metrics": {"statsd": "127.0.0.1:8125"}}, {"statsd_host": "127.0.0.1:8125", "statsd_prefix": "shop"}),
+        ({}, {"preload_app": False}),
         ({"worker_class": "sync"}, {"worker_class": "sync", "threads": 1}),
         ({"workers": 3, "timeout": 90}, {"workers": 3, "timeout": 90}),
         ({}, {"control_socket_disable": True, "worker_tmp_dir": "/dev/shm", "proc_name": "shop-green"}),
@@ -127,6 +236,12 @@ def test_gunicorn_is_told(options: dict[str, Any], expected: dict[str, Any]):
     assert {name: settings[name] for name in expected} == expected
 
 
+def test_nginx_closes_idle_connections_long_before_gunicorn_does():
+    seconds = re.search(r"keepalive_timeout (\d+)s;\n}", render("site.conf.j2"))
+    assert seconds
+    assert int(seconds.group(1)) * 2 < gunicorn()["keepalive"]
+
+
 def test_gunicorn_binds_nothing_because_systemd_hands_it_the_socket():
     assert "bind" not in gunicorn()
 
@@ -134,6 +249,70 @@ def test_gunicorn_binds_nothing_because_systemd_hands_it_the_socket():
 @pytest.mark.parametrize("wsgi", ["shop:app", "shop:create_app('x', \"y\\z\")", 'ünï:app("""', "a:b(%s, {0})"])
 def test_what_gunicorn_serves_arrives_as_it_is(wsgi: str):
     assert gunicorn(wsgi=wsgi)["wsgi_app"] == wsgi
+
+
+# --- the logs ----------------------------------------------------------------------------------------------------------------
+
+ATOMS = {
+    "{x-forwarded-for}i": "192.0.2.7", "m": "GET", "{raw_uri}e": "/a%0ab?token=canary", "s": "200", "B": 12, "D": 34_000,
+    "a": 'a \\"browser\\"\n', "f": "https://x/?token=canary", "{cookie}i": "canary",
+}  # fmt: skip
+
+
+def logged(name: str, message: str, arguments: Any, error: Exception | None = None, **logs: Any) -> str:
+    """A line as the handler of gunicorn's configuration writes it."""
+    settings = gunicorn(logs=logs)
+    settings["request_id"].set("0123abcd")
+    formatter = settings["LOGGING"]["formatters"]["access" if name == "gunicorn.access" else "line"]["()"]()
+    trace = (type(error), error, None) if error else None
+    return formatter.format(logging.LogRecord(name, logging.INFO, "x.py", 1, message, arguments, trace))
+
+
+def test_a_line_of_the_access_log_is_one_line_with_the_requests_id_and_no_secret():
+    line = logged("gunicorn.access", "%(r)s", (ATOMS,))
+    assert re.fullmatch(
+        r"\S+\+00:00 \[\d+\] \[INFO\] 0123abcd 192\.0\.2\.7 GET /a%0ab 200 12 0\.034 a%20\"browser\"%20", line
+    )
+    told = json.loads(logged("gunicorn.access", "%(r)s", (ATOMS,), format="json"))
+    assert told.pop("process")
+    assert told.pop("time").endswith("+00:00")
+    assert told == {
+        "level": "INFO", "logger": "gunicorn.access", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET",
+        "path": "/a%0ab", "status": "200", "bytes": 12, "seconds": 0.034, "agent": 'a "browser"\n',
+    }  # fmt: skip
+
+
+def test_an_error_bears_the_requests_id_and_its_trace():
+    assert re.fullmatch(
+        r"\S+ \[\d+\] \[INFO\] 0123abcd broke at 7\nValueError: bad",
+        logged("gunicorn.error", "broke at %s", (7,), ValueError("bad")),
+    )
+    assert "canary" not in logged("gunicorn.error", "Error handling request GET %s", ("/a?token=canary",))
+    told = json.loads(logged("shop", "broke at %s", (7,), ValueError("bad"), format="json"))
+    assert (told["message"], told["exception"], told["request_id"]) == ("broke at 7", "ValueError: bad", "0123abcd")
+
+
+@pytest.mark.parametrize(
+    ("logs", "root", "access"),
+    [
+        ({}, ["journal"], "logging.StreamHandler"),
+        ({"to": "files"}, ["journal", "error_file"], "/var/log/shop/access.log"),
+        ({"access": False}, ["journal"], "logging.NullHandler"),
+        ({"to": "files", "access": False}, ["journal", "error_file"], "logging.NullHandler"),
+    ],
+)
+def test_errors_are_in_the_journal_in_any_case(logs: dict[str, Any], root: list[str], access: str):
+    settings = gunicorn(logs=logs)["logconfig_dict"]
+    assert settings["root"]["handlers"] == root
+    assert settings["loggers"]["gunicorn.error"]["propagate"]
+    handler = settings["handlers"]["access"]
+    assert handler.get("filename", handler["class"]) == access
+
+
+def test_waitress_logs_in_the_same_way():
+    text = render("waitress.conf.py.j2", server="waitress", logs={"format": "json"})
+    compile(text, "waitress.conf.py", "exec")
+    assert "json.dumps(" in text
 
 
 # --- the environment ------------------------------------------------------------------------------------------------------------

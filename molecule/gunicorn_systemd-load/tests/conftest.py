@@ -1,0 +1,61 @@
+"""What the tests of this scenario share: an app's slot, its switches, and clients that keep asking for it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tests.load import Plan, background_load
+
+SWITCH = str(Path(__file__).parents[1] / "switch.yml")
+
+
+@pytest.fixture
+def slot(host):
+    """`slot("of-sync")`: the slot that has the traffic."""
+
+    def get(name):
+        with host.sudo():
+            return host.check_output(f"readlink /run/{name}/current.sock").removesuffix(".sock")
+
+    return get
+
+
+@pytest.fixture
+def switch(host, play):
+    """`switch("of-sync", "r2", "r1", timeout=7)`: bring an app's traffic to each release, options of it changed."""
+
+    def run(name, *releases, **options):
+        apps = host.ansible.get_variables()["gunicorn_systemd_apps"]
+        app = next(app for app in apps if app["name"] == name)
+        return play(SWITCH, gunicorn_systemd_apps=[{**app, **options}], releases=releases)
+
+    return run
+
+
+@pytest.fixture
+def web(site):
+    """`web("of-sync").ask("/")`: an app, asked as clients ask."""
+    return lambda name: site(name, f"{name}.test.example")
+
+
+@pytest.fixture
+def load(web, tmp_path):
+    """`load("of-sync")`: clients that keep asking for an app until they are told to stop; not too hard."""
+
+    def plan(name, **changes):
+        asked = web(name)
+        certificate = tmp_path / f"{name}.crt"
+        certificate.write_text(asked.certificate)
+        gently = Plan(
+            url=f"https://{asked.name}",
+            connect=f"{asked.address}:443",
+            cafile=str(certificate),
+            clients=6,
+            requests=100,
+            pause=0.1,
+            max_seconds=1800,
+        )
+        return background_load(dataclasses.replace(gently, **changes))
+
+    return plan

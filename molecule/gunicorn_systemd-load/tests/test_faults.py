@@ -1,0 +1,269 @@
+"""What can go wrong in operation and during a switch. docs/faults.md has the outcomes; the numbers are from there."""
+
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import re
+import threading
+import time
+
+import pytest
+
+
+@pytest.fixture
+def root(host):
+    """Run a command as root; return what it prints."""
+
+    def run(command):
+        with host.sudo():
+            return host.check_output(command)
+
+    return run
+
+
+def master(root, unit):
+    return int(root(f"systemctl show --value --property MainPID {unit}"))
+
+
+def seconds_until(true, limit=180):
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < limit
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def answers(web, name):
+    try:
+        return web(name).ask("/healthz").status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def starting(root, slot, switch):
+    """`with starting() as run:` a run that has started the idle slot with a release that is not ready before it is told."""
+
+    @contextlib.contextmanager
+    def until_ready():
+        root("rm --force /srv/web/go")
+        idle = "green" if slot("of-gthread") == "blue" else "blue"
+        patient = {"path": "/healthz", "deadline": 600}
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            run = pool.submit(switch, "of-gthread", "slow", health=patient)
+            seconds_until(lambda: root(f"systemctl is-active of-gthread-{idle}.service || true") == "active", 300)
+            yield run
+
+    return until_ready
+
+
+def controlled(root, controller):
+    """Test hosts may lack the kernel's controllers: then systemd knows a limit and nobody enforces it."""
+    if controller not in root("cat /sys/fs/cgroup/cgroup.controllers").split():
+        pytest.skip(f"this machine's test hosts have no {controller} controller, which enforces it")
+
+
+# --- processes that end, hang, or take too much ------------------------------------------------------------------------------
+
+
+def test_1_a_worker_that_is_killed_loses_what_it_had_and_is_replaced(root, slot, load, record_property):
+    pid = master(root, f"of-gthread-{slot('of-gthread')}.service")
+    with load("of-gthread", long_path="") as clients:
+        time.sleep(1)
+        workers = root(f"pgrep --parent {pid}").split()
+        root(f"kill -9 {workers[0]}")
+        took = seconds_until(lambda: len(root(f"pgrep --parent {pid}").split()) == len(workers))
+        report = clients.finish()
+    record_property("failed", report["failed"])
+    record_property("seconds until replaced", round(took, 1))
+    # Each of six clients can have lost one request, and its connection a second one.
+    assert report["failed"] <= 12, report["failures"]
+
+
+def test_2_a_master_that_is_killed_is_started_again_and_nobody_is_refused(root, slot, load, web, record_property):
+    unit = f"of-gthread-{slot('of-gthread')}.service"
+    before = master(root, unit)
+    with load("of-gthread", long_path="") as clients:
+        time.sleep(1)
+        root(f"kill -9 {before}")
+        back = seconds_until(lambda: master(root, unit) not in (0, before) and answers(web, "of-gthread"))
+        report = clients.finish()
+    record_property("failed", report["failed"])
+    record_property("seconds until back", round(back, 1))
+    assert report["failed"] <= 12, report["failures"]
+    assert root(f"systemctl is-active {unit}") == "active"
+
+
+def test_3_a_worker_that_takes_too_much_memory_ends_and_the_service_does_not(root, slot, web):
+    unit = f"of-gthread-{slot('of-gthread')}.service"
+    controlled(root, "memory")
+    before = master(root, unit)
+    assert web("of-gthread").ask("/memory?mib=600").status >= 500
+    assert answers(web, "of-gthread")
+    assert master(root, unit) == before
+
+
+def test_4_a_service_of_which_everything_is_killed_comes_back_however_often(root, slot, web):
+    unit = f"of-gevent-{slot('of-gevent')}.service"
+    for _ in range(7):
+        root(f"systemctl kill --kill-whom=all --signal=KILL {unit}")
+        seconds_until(lambda: answers(web, "of-gevent"))
+    assert root(f"systemctl is-active {unit}") == "active"
+
+
+def test_5_a_request_that_hangs_ends_with_its_worker_and_others_are_served(web, load, record_property):
+    hung = []
+    asking = threading.Thread(target=lambda: hung.append(web("of-sync").ask("/slow?seconds=60").status))
+    asking.start()
+    with load("of-sync", long_path="", clients=2) as clients:
+        asking.join()
+        report = clients.finish()
+    record_property("status", hung[0])
+    assert hung[0] >= 500
+    assert report["failed"] == 0, report["failures"]
+
+
+def test_6_an_app_that_starts_processes_without_end_meets_a_limit(root, web):
+    controlled(root, "pids")
+    assert int(web("of-gthread").ask("/fork?count=2000").body) < 512
+    assert answers(web, "of-gthread")
+
+
+def test_7_an_app_that_runs_out_of_files_answers_again_when_it_has_closed_them(web):
+    assert web("of-gthread").ask("/files?count=300").status == 500
+    assert web("of-gthread").ask("/files?count=20").status == 200
+
+
+def test_49_a_service_that_accepts_nothing_is_answered_for_within_a_limit(root, slot, web):
+    unit = f"of-sync-{slot('of-sync')}.service"
+    root(f"systemctl kill --kill-whom=all --signal=STOP {unit}")
+    try:
+        assert web("of-sync").ask("/").status in (502, 504)
+    finally:
+        root(f"systemctl kill --kill-whom=all --signal=CONT {unit}")
+    seconds_until(lambda: answers(web, "of-sync"))
+
+
+# --- switches that go wrong: the same code on both Debians, so on one of them unless there is time -------------------
+
+
+@pytest.fixture
+def once(host):
+    if host.backend.host != "debian13" and "FLASK_OPS_SWITCHES" not in os.environ:
+        pytest.skip("on Debian 13 only, unless FLASK_OPS_SWITCHES is set")
+
+
+@pytest.mark.usefixtures("once")
+@pytest.mark.parametrize(
+    ("release", "reason"),
+    [
+        ("broken", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("sick", "gave 500 instead of 200 for 5 s"),
+    ],
+)
+def test_12_13_a_bad_release_gets_no_traffic(root, slot, switch, load, release, reason):
+    before = slot("of-gthread")
+    process = master(root, f"of-gthread-{before}.service")
+    with load("of-gthread", long_path="") as clients:
+        refused = switch("of-gthread", release, health={"path": "/healthz", "deadline": 5})
+        report = clients.finish()
+    assert refused.status != 0
+    assert reason in refused.output
+    assert f"{before} still serves" in refused.output
+    assert report["failed"] == 0, report["failures"]
+    assert (slot("of-gthread"), master(root, f"of-gthread-{before}.service")) == (before, process)
+    last = json.loads(root("tail -n 1 /var/log/flask-ops/deploys.jsonl"))
+    assert (last["app"], last["to"], last["result"]) == ("of-gthread", release, "failed")
+    assert last["reason"].startswith("of-gthread: ")
+
+
+@pytest.mark.usefixtures("once")
+def test_14_19_a_slow_start_is_waited_for_and_a_second_run_is_refused_meanwhile(starting, switch, slot, root, web):
+    before = slot("of-gthread")
+    with starting() as run:
+        second = switch("of-gthread", "r2")
+        assert answers(web, "of-gthread")
+        root("touch /srv/web/go")
+    assert run.result().status == 0, run.result().output
+    assert second.status != 0
+    assert "of-gthread: another run switches it at this moment" in second.output
+    assert slot("of-gthread") != before
+    assert web("of-gthread").ask("/").json["release"] == "slow"
+
+
+@pytest.mark.usefixtures("once")
+def test_15_a_release_that_ends_after_the_switch_is_started_again(switch, web, root, slot):
+    assert switch("of-gthread", "dies").status == 0
+    unit = f"of-gthread-{slot('of-gthread')}.service"
+    seconds_until(lambda: int(root(f"systemctl show --value --property NRestarts {unit}")) >= 1)
+    seconds_until(lambda: answers(web, "of-gthread"))
+    assert switch("of-gthread", "r1").status == 0
+
+
+@pytest.mark.usefixtures("once")
+def test_18_a_run_that_is_killed_leaves_the_old_slot_in_traffic_and_the_next_one_completes(
+    starting, root, switch, slot, load, web
+):
+    before = slot("of-gthread")
+    with load("of-gthread", long_path="") as clients:
+        with starting():
+            root(
+                "sh -c 'for process in /proc/[0-9]*; do "
+                "if ls -l $process/fd 2>/dev/null | grep -q of-gthread.switch; then kill -9 ${process#/proc/}; fi; done'"
+            )
+        assert slot("of-gthread") == before
+        assert switch("of-gthread", "r2").status == 0
+        report = clients.finish()
+    assert report["failed"] == 0, report["failures"]
+    assert web("of-gthread").ask("/").json["release"] == "r2"
+    assert root("systemctl list-units --plain --no-legend 'of-gthread-*.service'").count("\n") == 0
+
+
+@pytest.mark.usefixtures("once")
+def test_what_does_not_end_in_time_is_cut_and_counted(starting, root, switch, web):
+    def ask():
+        connection = http.client.HTTPConnection(web("of-gthread").name)
+        connection.sock = web("of-gthread").connect()
+        connection.sock.settimeout(120)
+        connection.request("GET", "/slow?seconds=30")
+        return connection.getresponse().status
+
+    with starting() as run, concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = [pool.submit(ask) for _ in range(2)]
+        time.sleep(1)
+        root("touch /srv/web/go")
+    assert run.result().status == 0, run.result().output
+    assert "; 2 requests of " in run.result().output
+    assert "did not end within 10 s and had to be cut" in run.result().output
+    assert [future.result() for future in asked] == [502, 502]
+    assert switch("of-gthread", "r1").status == 0
+
+
+# --- reboots ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_32_33_after_a_reboot_in_the_middle_of_a_switch_the_old_slot_serves(
+    starting, root, switch, slot, web, reboot, record_property
+):
+    before, serving = slot("of-gthread"), web("of-gthread").ask("/").json["release"]
+    with starting():
+        reboot()
+    root("systemctl is-system-running --wait || true")
+    took = seconds_until(lambda: all(answers(web, name) for name in ("of-gthread", "of-sync", "of-gevent")))
+    record_property("seconds until all answer", round(took, 1))
+    assert (slot("of-gthread"), web("of-gthread").ask("/").json["release"]) == (before, serving)
+    assert switch("of-gthread", "r2", "r1").status == 0
+    assert web("of-gthread").ask("/").json["release"] == "r1"
+
+
+def test_the_last_switches_are_in_a_log_and_in_the_status(host, play, root):
+    modes = root("stat --format '%U %G %a' /var/log/flask-ops /var/log/flask-ops/deploys.jsonl").splitlines()
+    assert modes == ["root adm 750", "root adm 640"]
+    last = json.loads(root("tail -n 1 /var/log/flask-ops/deploys.jsonl"))
+    assert (last["app"], last["from"], last["to"], last["result"]) == ("of-gthread", "r2", "r1", "ok")
+    assert re.fullmatch(r"\S+@\S+ as \S+", last["by"])
+    told = play("flask_ops.production.status", flask_apps=host.ansible.get_variables()["gunicorn_systemd_apps"])
+    assert told.status == 0, told.output
+    assert f"{last['time']} ok: r2 to r1 in {last['seconds']:g} s, by {last['by']}" in told.output

@@ -1,0 +1,31 @@
+"""Switches under load: each server and worker class, GET and POST on kept connections, requests of three seconds.
+
+Two switches each here; fifty with `FLASK_OPS_SWITCHES=50` in the environment, as docs/faults.md describes.
+"""
+
+import os
+
+import pytest
+
+SWITCHES = int(os.environ.get("FLASK_OPS_SWITCHES", "2"))
+
+
+@pytest.mark.parametrize("name", ["of-gthread", "of-sync", "of-gevent", "of-asgi", "of-waitress"])
+def test_no_request_fails_however_often_an_app_is_switched(host, switch, load, name, record_testsuite_property):
+    with load(name, requests=300) as clients:
+        switched = switch(name, *(["r2", "r1"] * SWITCHES)[:SWITCHES])
+        report = clients.finish()
+    figures = {
+        "switches": switched.output.count(f"{name}: traffic went from"),
+        "requests": report["total"],
+        "failed": report["failed"],
+        "long": report["long"]["total"],
+        "worst": report["ordinary"]["max"],
+        "p99": report["ordinary"]["p99"],
+    }
+    record_testsuite_property(f"{name} on {host.backend.host}", figures)
+    assert switched.status == 0, switched.output
+    assert figures["switches"] == SWITCHES, switched.output
+    assert report["failed"] == 0, report["failures"]
+    assert report["long"]["total"] >= 2
+    assert set(report["seen"]["release"]) == {"r1", "r2"}

@@ -1,0 +1,36 @@
+"""What the status says of the last deploys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ansible_collections.flask_ops.production.plugins.modules.apps_info import last_deploys
+
+DEPLOY = {
+    "time": "2026-11-23T18:36:12+00:00", "app": "shop", "by": "me@laptop as ops", "from": "r1", "to": "r2",
+    "slot": "green", "result": "ok", "seconds": 3.1, "reason": None,
+}  # fmt: skip
+
+
+def test_each_app_has_its_deploys_in_words(tmp_path: Path):
+    log = tmp_path / "deploys.jsonl"
+    failed = DEPLOY | {"app": "blog", "from": None, "result": "failed", "reason": "blog: GET / gave 500"}
+    log.write_text("".join(json.dumps(deploy) + "\n" for deploy in (DEPLOY, failed, DEPLOY | {"to": "r3"})))
+    assert last_deploys(str(log)) == {
+        "shop": [
+            "2026-11-23T18:36:12+00:00 ok: r1 to r2 in 3.1 s, by me@laptop as ops",
+            "2026-11-23T18:36:12+00:00 ok: r1 to r3 in 3.1 s, by me@laptop as ops",
+        ],
+        "blog": ["2026-11-23T18:36:12+00:00 failed: nothing to r2 in 3.1 s, by me@laptop as ops. blog: GET / gave 500"],
+    }
+
+
+def test_a_line_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path):
+    log = tmp_path / "deploys.jsonl"
+    log.write_text('{"time": "2026-\n[]\n{}\n' + json.dumps(DEPLOY) + "\n")
+    assert list(last_deploys(str(log))) == ["shop"]
+
+
+def test_no_log_is_no_deploys(tmp_path: Path):
+    assert last_deploys(str(tmp_path / "none")) == {}
