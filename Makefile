@@ -54,6 +54,8 @@ pins: ## choose the newest allowed versions of the tools again
 	$(RUN) uv pip compile tests/requirements.in --output-file tests/requirements.txt --python-version 3.11 $(PIN)
 	$(RUN) uv pip compile tests/system/newest-ansible.in --output-file tests/system/newest-ansible.txt \
 	  --python-version 3.13 $(PIN)
+	for grader in tests/graders/*.in; do \
+	  $(RUN) uv pip compile $$grader --output-file $${grader%.in}.txt --python-version 3.11 $(PIN) || exit; done
 
 clean: ## remove the environment, caches and all test hosts
 	-$(PYTHON3) tests/hosts down --all

@@ -58,6 +58,8 @@ and the message names the nearest known one. Beyond the rule of each option, thi
 - `SECRET_KEY` and `FLASK_SECRET_KEY` have at least 22 characters, eight of them different. `FLASK_DEBUG` is off, and
   `FLASK_ENV` is `production` or not there.
 - No path of `shared_paths` is within another one.
+- `hsts.preload` needs `hsts.include_subdomains` and a `hsts.max_age` of a year. `csp_report_only` needs `csp`.
+- Each of `locations` has a path of its own. Its `timeout` is not below the app's: nginx does not give up before gunicorn.
 - `threads` above 1 goes with `worker_class: gthread`.
 - `schedule` goes with `kind: timer`, which needs it; several `instances` go with `kind: worker`.
 - The unit of a process, `<app>-<process>`, belongs to no other process, and to no slot of any app.
@@ -131,9 +133,9 @@ def described(name: str, option: dict[str, Any], above: str = "") -> Iterator[st
     """The section of an option, then those of the options within it."""
     path = f"{above}{name}"
     yield f"{'##' if not above else '###'} {path}\n\n{sentences(option)}\n\n{facts(path, option)}\n"
-    inside = f"{path}[]" if option["type"] == "list" else path
+    inside = f"{path}{'[]' if option['type'] == 'list' else ''}."
     for below, inner in option.get("options", {}).items():
-        yield from described(below, inner, f"{inside}.")
+        yield from described(below, inner, inside)
 
 
 def facts(path: str, option: dict[str, Any]) -> str:

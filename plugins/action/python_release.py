@@ -53,7 +53,8 @@ class ActionModule(ActionBase):
     def _described(self, app):
         """An entry of the role as the module takes it, with the checksums of what is on the controller."""
         described = {key: app[key] for key in PASSED_ON if app.get(key) is not None}
-        described["static_path"] = (app.get("static") or {}).get("path", "")
+        static = app.get("static") or {}
+        described |= {f"static_{key}": static[key] for key in ("path", "keep") if static.get(key) is not None}
         source = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
         described["deploy_key"] = source.pop("deploy_key", "")
         described["source"] = source

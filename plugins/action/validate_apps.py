@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
                     return gathered
                 result["ansible_facts"] = gathered["ansible_facts"]
                 facts = {key.removeprefix("ansible_"): value for key, value in gathered["ansible_facts"].items()}
-            errors = platform_errors(facts)
+            errors = platform_errors(facts, values)
         if errors:
             result["failed"] = True
             result["msg"] = "\n".join(

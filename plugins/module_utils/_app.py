@@ -43,6 +43,7 @@ class App:
     extra_requirements: tuple[str, ...] = ()
     shared_paths: tuple[str, ...] = ()
     static_path: str = ""
+    static_keep: int = 86400
     environment_file: str = ""
     credentials_file: str = ""
     migrate: str = ""

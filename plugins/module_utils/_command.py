@@ -30,11 +30,13 @@ def run(
     user: str | None = None,
     timeout: float = 600,
     stdin: t.IO[bytes] | None = None,
+    warnings: bool = False,
 ) -> str:
     """Run a program and return its standard output.
 
     :param user: run as this user, in its group and no other.
     :param timeout: seconds after which the program is killed.
+    :param warnings: return what it says on standard error, too.
     :raises CommandError: with the program's last lines.
     """
     as_user: dict[str, t.Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
@@ -57,7 +59,7 @@ def run(
     if done.returncode:
         said = last_lines((done.stderr + b"\n" + done.stdout).decode("utf-8", "replace"))
         raise CommandError(f"'{_words(argv)}' ended with status {done.returncode}:\n{said}")
-    return done.stdout.decode("utf-8", "replace")
+    return (done.stdout + (done.stderr if warnings else b"")).decode("utf-8", "replace")
 
 
 def systemctl(*arguments: str, timeout: float = 600) -> str:

@@ -13,6 +13,7 @@
         .complete   written last: without it, the release is rebuilt
         .migrated   the migration has been run from this release
       environments/ virtual environments, see _environments.py
+      old-static/   static files that a deploy took away, for pages from before it
       shared/       what the app may write; outlives every release
       .build/       repository and package cache of the builds
 
@@ -30,7 +31,6 @@ import os
 import pwd
 import re
 import shlex
-import shutil
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -47,6 +47,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._environments
 from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import source_of, ssh_prefix
+from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
 
 ID_FORMAT = "2"
 """Goes into every release id. Raised when the same inputs no longer give the same release."""
@@ -200,6 +201,8 @@ class Builder:
             # What is in traffic has proved itself; what is not must import before it may go there.
             self._step("pre-flight", self._preflight, changes=False)
             self.warnings += stepped_over(release)
+        if app.linked_release("current") not in (None, release.id):
+            self._step("keep-static", self._keep_static, changes=False)
         if obsolete(release):
             self._step("prune", self._prune)
 
@@ -262,12 +265,12 @@ class Builder:
         inside = os.path.realpath(release.code) + os.sep
         if not os.path.isdir(origin) or not os.path.realpath(origin).startswith(inside):
             raise ReleaseError(f"static.path: the source has no directory '{app.static_path}'")
-        # A link could lead nginx to what the app alone may read, so none is copied.
-        shutil.copytree(origin, f"{release.path}/static", symlinks=True, ignore=links_in)
-        for directory, _directories, files in os.walk(f"{release.path}/static"):
-            os.chmod(directory, 0o755)
-            for file in files:
-                os.chmod(os.path.join(directory, file), 0o644)
+        publish(origin, f"{release.path}/static")
+
+    def _keep_static(self) -> None:
+        """The release in traffic is about to leave it. Pages that it made still ask for its static files."""
+        root = self.release.app.root
+        keep(f"{root}/current/static", f"{root}/old-static", self.release.app.static_keep)
 
     def _provenance(self) -> str:
         source = self.release.app.source
@@ -370,11 +373,6 @@ def migrations(release: Release) -> set[str]:
     }
 
 
-def links_in(directory: str, names: list[str]) -> list[str]:
-    """For :func:`shutil.copytree`: which names not to copy."""
-    return [name for name in names if os.path.islink(os.path.join(directory, name))]
-
-
 def wait_until_gone(unit: str, timeout: float) -> None:
     """Wait for a unit of an earlier, interrupted run to end: two migrations at once would be worse than a wait."""
     deadline = time.monotonic() + timeout
@@ -409,7 +407,7 @@ def retire(app: App, purge: bool, check_mode: bool = False) -> bool:
     shared = os.path.join(app.root, "shared")
     doomed = [
         os.path.join(app.root, name)
-        for name in ("current", "previous", "releases", "environments", ".build", ".wheelhouse")
+        for name in ("current", "previous", "releases", "environments", "old-static", ".build", ".wheelhouse")
     ]
     if purge:
         doomed.append(shared)

@@ -80,6 +80,9 @@ options:
   validate:
     description: A command, run on the host after the files are written, that must end with status 0.
     type: str
+  refuse:
+    description: A regular expression for what O(validate) only warns about. Files about which it says that are refused, too.
+    type: str
   reload:
     description:
       - The systemd units that read these files. One is reloaded when it is active, and started when it is not.
@@ -122,6 +125,7 @@ reloaded:
 """
 
 import contextlib
+import re
 import shlex
 import time
 
@@ -151,6 +155,7 @@ def main() -> None:
                 "options": {**FILE_OPTIONS, "content": {"type": "str", "no_log": True}},
             },
             "validate": {"type": "str"},
+            "refuse": {"type": "str"},
             "reload": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
@@ -180,7 +185,10 @@ def bring_to_state(params: dict, check_mode: bool) -> dict:
     transaction.apply()
     try:
         if params["validate"]:
-            run(shlex.split(params["validate"]))
+            said = run(shlex.split(params["validate"]), warnings=True)
+            refused = [line for line in said.splitlines() if params["refuse"] and re.search(params["refuse"], line)]
+            if refused:
+                raise CommandError("\n".join(refused))
         if new_units:
             systemctl("daemon-reload")
         for unit in units:
@@ -211,9 +219,11 @@ def entries(params: dict, must_exist: bool) -> list[Entry]:
 
 
 def reload_unit(unit: str) -> None:
-    """Make a unit read its files. A unit that reloads badly still runs, so ask systemd for the result."""
+    """Make a unit read its files, systemd those of the unit. A unit that reloads badly still runs, so ask systemd for the result."""
     began = time.time()
     try:
+        if unit_properties(unit, "NeedDaemonReload").get("NeedDaemonReload") == "yes":
+            systemctl("daemon-reload")
         systemctl("reload-or-restart", unit)
     except CommandError as error:
         raise CommandError(f"{error}\n{journal(unit, began)}") from error

@@ -81,6 +81,36 @@ def is_url_path(path: str) -> bool:
     return re.fullmatch(r"/([A-Za-z0-9._~-]+/)+", path) is not None and not {".", ".."} & set(path.split("/"))
 
 
+def is_location(path: str) -> bool:
+    return re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", path) is not None and not {".", ".."} & set(path.split("/"))
+
+
+def is_network(text: str) -> bool:
+    """An address, or a network whose host bits are zero: a wrong one would let in others than was meant."""
+    try:
+        return ipaddress.ip_network(text) is not None
+    except ValueError:
+        return False
+
+
+def is_header_value(value: t.Any) -> bool:
+    """nginx would read a ``$`` as a variable, and has no way to say that it is none."""
+    return isinstance(value, str) and re.fullmatch(r"[\x20-\x23\x25-\x7e]{0,3900}", value) is not None
+
+
+def is_basic_auth_secret(value: t.Any) -> bool:
+    """A hash that Debian's crypt(3) knows, or a password to be hashed: what begins with ``$`` or ``{`` is a hash."""
+    if not isinstance(value, str) or not is_one_line(value):
+        return False
+    if value.startswith(("$", "{")):
+        return re.fullmatch(r"\$(2[aby]|5|6|y|apr1)\$[A-Za-z0-9./$=,]{20,200}", value) is not None
+    return len(value) >= 8
+
+
+def is_page(text: str) -> bool:
+    return not text or (text.lstrip().startswith("<") and "\0" not in text)
+
+
 def is_app_path(path: str) -> bool:
     """An absolute path on the host with ``{name}`` in it, so that no two apps share it."""
     return (
@@ -352,10 +382,71 @@ RULES: dict[str, Rule] = {
     "processes[].only_on": matches(
         r"[A-Za-z0-9_][^\s\x00-\x1f\x7f]*", "must be the name of a host in the inventory", "web1.example.com"
     ),
-    "nginx_proxy_http_port": between(1, 65535, 80),
-    "nginx_proxy_https_port": between(1, 65535, 443),
     "python_app_keep_releases": between(1, 100, 3),
     "python_app_lock_timeout": between(0, 86400, 300, "seconds"),
+    "static.keep": between(0, 31536000, 86400, "seconds"),
+    "hsts.max_age": between(0, 126144000, 63072000, "seconds"),
+    "csp": Rule(
+        lambda text: text != "" and is_header_value(text),
+        "must be one line without '$'",
+        "default-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    "headers{key}": Rule(
+        lambda key: (
+            isinstance(key, str)
+            and re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", key) is not None
+            and not re.fullmatch(
+                r"strict-transport-security|content-security-policy(-report-only)?|server|date|connection|keep-alive|"
+                r"content-(length|type|encoding)|transfer-encoding|upgrade|trailer|te|location|set-cookie|etag|"
+                r"last-modified|cache-control|alt-svc|retry-after",
+                key.lower(),
+            )
+        ),
+        "must be letters, digits and hyphens, and not be a header that has an option of its own or is nginx's business",
+        "Permissions-Policy",
+    ),
+    "headers{value}": Rule(is_header_value, "must be a text on one line without '$'", "camera=(), microphone=()"),
+    "allow[]": Rule(
+        is_network, "must be an address or a network in CIDR form, whose host bits are zero", "192.0.2.0/24"
+    ),
+    "basic_auth{key}": matches(
+        r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "must be letters, digits and ._@-, without ':'", "alice"
+    ),
+    "basic_auth{value}": Rule(
+        is_basic_auth_secret,
+        "must be a hash that begins with $2b$, $5$, $6$ or $y$, or a password of 8 characters or more on one line",
+        '"{{ vault_alice_hash }}"',
+    ),
+    "request_limits.rate": matches(
+        r"[1-9][0-9]{0,5}r/[sm]", "must be requests per second (r/s) or minute (r/m)", "10r/s"
+    ),
+    "request_limits.burst": between(0, 100000, 20),
+    "request_limits.connections": between(1, 100000, 20),
+    "locations[].path": Rule(
+        is_location, "must be a path that begins with '/', of letters, digits and ._~-, and not '/' alone", "/ws/"
+    ),
+    "locations[].timeout": between(1, 86400, 300, "seconds"),
+    "locations[].redirect": matches(
+        r"(https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?/(?!/)[A-Za-z0-9._~/?&=%#+,:@-]*",
+        "must be a path, or an http or https URL with one, of the characters that a URL may have",
+        "/new-place/",
+    ),
+    "snippet": Rule(
+        lambda text: bool(text.strip()) and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text),
+        "must be lines of nginx's configuration, without control characters",
+        "server_tokens off;",
+    ),
+    "nginx_proxy_http_port": between(1, 65535, 80),
+    "nginx_proxy_https_port": between(1, 65535, 443),
+    "nginx_proxy_status_port": between(1, 65535, 9112),
+    "nginx_proxy_error_page": Rule(
+        is_page, "must be empty, or an HTML page", "<!doctype html><p>Back in a minute.</p>"
+    ),
+    "nginx_proxy_old_static_directory": Rule(
+        lambda path: not path or is_app_path(path),
+        "must be empty, or an absolute path with {name} in it",
+        "/srv/{name}/old-static",
+    ),
     "python_app_root": Rule(
         is_app_root,
         "must be an absolute path with {name} in it, below a directory that an app's sandbox does not hide",
@@ -523,3 +614,7 @@ RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")
 for _name in ("releases{key}", "releases{value}", "environment_file", "writable_directory"):
     RULES[f"app_processes_{_name}"] = RULES[f"gunicorn_systemd_{_name}"]
+RULES["locations[].client_max_body_size"] = RULES["client_max_body_size"]
+RULES["locations[].allow[]"] = RULES["nginx_proxy_trusted_proxies[]"] = RULES["allow[]"]
+RULES["locations[].snippet"] = RULES["snippet"]
+RULES["nginx_proxy_maintenance_page"] = RULES["nginx_proxy_error_page"]

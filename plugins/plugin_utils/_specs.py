@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import functools
 import typing as t
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -53,14 +54,32 @@ def entry_options(*roles: str) -> Options:
     options: Options = {}
     for role in roles:
         if role in ENTRIES:
-            options |= role_options(role)[ENTRIES[role]]["options"]
+            options = _merged(options, role_options(role)[ENTRIES[role]]["options"])
     return options
+
+
+def _merged(options: Options, more: Options) -> Options:
+    """The options of both. Of a dictionary that both have, each may know other options."""
+    merged = more | options
+    for name in options.keys() & more.keys():
+        if "options" in options[name]:
+            merged[name] = options[name] | {"options": _merged(options[name]["options"], more[name]["options"])}
+    return {name: merged[name] for name in [*options, *more]}
 
 
 def select(entries: list[dict[str, t.Any]], role: str) -> list[dict[str, t.Any]]:
     """Of each entry the options that a role knows."""
-    known = entry_options(role)
-    return [{key: value for key, value in entry.items() if key in known} for entry in entries]
+    return [_known(entry, entry_options(role)) for entry in entries]
+
+
+def _known(given: Mapping[str, t.Any], options: Options) -> dict[str, t.Any]:
+    return {
+        key: _known(value, options[key]["options"])
+        if isinstance(value, Mapping) and options[key].get("options")
+        else value
+        for key, value in given.items()
+        if key in options
+    }
 
 
 def with_defaults(entries: list[dict[str, t.Any]], role: str) -> list[dict[str, t.Any]]:

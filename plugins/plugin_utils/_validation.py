@@ -55,6 +55,9 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 SUPPORTED = {"Debian": ("12", "13"), "Ubuntu": ("24", "26")}
 """Distribution and major version. Debian is tested; Ubuntu goes through the same code."""
 
+WITHOUT_HTTP_3 = ("Debian 12", "Ubuntu 24")
+"""Where nginx is too old to have been built with it."""
+
 
 def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
     """Every error in a list of apps or sites.
@@ -128,10 +131,12 @@ def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Ite
     return errors
 
 
-def platform_errors(facts: Mapping[str, t.Any]) -> list[str]:
-    """Whether the host is one that the roles are made for, by name."""
+def platform_errors(facts: Mapping[str, t.Any], variables: Mapping[str, t.Any]) -> list[str]:
+    """Whether the host is one that the roles are made for, by name, and can do what is asked of it."""
     distribution, version = facts.get("distribution"), str(facts.get("distribution_major_version"))
     if version in SUPPORTED.get(str(distribution), ()):
+        if variables.get("nginx_proxy_http3") and f"{distribution} {version}" in WITHOUT_HTTP_3:
+            return [f"nginx_proxy_http3: the nginx of {distribution} {version} has no HTTP/3; must be false"]
         return []
     supported = "; ".join(f"{name} {', '.join(versions)}" for name, versions in SUPPORTED.items())
     return [f"this host runs {distribution} {version}, which is not supported; supported are {supported}"]
@@ -220,7 +225,7 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     if entry.get("wheelhouse") and entry.get("extra_index"):
         errors.append(f"{place}.extra_index: is not asked when there is a wheelhouse; keep one of them")
     errors += _nested_paths(entry.get("shared_paths"), f"{place}.shared_paths")
-    return errors + _impossible_servers(entry, place)
+    return errors + _impossible_servers(entry, place) + _front_door_errors(entry, place)
 
 
 def _impossible_servers(entry: Mapping[str, t.Any], place: str) -> list[str]:
@@ -256,6 +261,40 @@ def _impossible_servers(entry: Mapping[str, t.Any], place: str) -> list[str]:
     return errors
 
 
+def _front_door_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
+    """What nginx would do, but not as it was meant."""
+    errors = []
+    hsts = entry.get("hsts")
+    if isinstance(hsts, Mapping) and hsts.get("preload") is True:
+        if hsts.get("include_subdomains") is not True:
+            errors.append(
+                f"{place}.hsts.include_subdomains: browsers preload a name with all below it only; must be true"
+            )
+        if isinstance(hsts.get("max_age"), int) and hsts["max_age"] < 31536000:
+            errors.append(f"{place}.hsts.max_age: browsers preload from 31536000 seconds on; a good value is 63072000")
+    if entry.get("csp_report_only") and not entry.get("csp"):
+        errors.append(f"{place}.csp_report_only: needs csp{_good('csp')}")
+    taken = {static["url"]} if isinstance(static := entry.get("static"), Mapping) and "url" in static else set()
+    timeout = entry.get("timeout", entry_options("nginx_proxy")["timeout"]["default"])
+    for index, location in enumerate(entry.get("locations") or []):
+        if not isinstance(location, Mapping):
+            continue
+        path, given = location.get("path"), location.get("timeout")
+        if isinstance(path, str) and path in taken:
+            errors.append(
+                f"{place}.locations[{index}].path: '{path}' has a location already; each needs one of its own"
+            )
+        taken.add(str(path))
+        if type(given) is int and type(timeout) is int and 0 < given < timeout:
+            errors.append(
+                f"{place}.locations[{index}].timeout: nginx would give up after {given} seconds and gunicorn after "
+                f"{timeout}; must be at least {timeout}"
+            )
+        if location.get("redirect") and location.keys() - {"path", "redirect"}:
+            errors.append(f"{place}.locations[{index}].redirect: goes with path alone")
+    return errors
+
+
 def _processes(entry: Mapping[str, t.Any], place: str) -> list[tuple[str, Mapping[str, t.Any]]]:
     """The processes of an app, each with its place; none of one that is absent."""
     processes = entry.get("processes")
@@ -278,6 +317,8 @@ def _process_errors(process: Mapping[str, t.Any], place: str) -> list[str]:
     if kind != "worker" and (process.get("instances") or 1) != 1:
         errors.append(f"{place}.instances: goes with kind worker only; there is never a second {kind}")
     return errors
+
+
 def _dictionary(value: t.Any) -> Mapping[str, t.Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -317,15 +358,15 @@ def _nested_paths(paths: t.Any, place: str) -> list[str]:
 
 
 def _port_errors(variables: Mapping[str, t.Any]) -> list[str]:
-    http, https = (
-        variables.get(
-            f"nginx_proxy_{scheme}_port", role_options("nginx_proxy")[f"nginx_proxy_{scheme}_port"]["default"]
-        )
-        for scheme in ("http", "https")
-    )
-    if http != https:
-        return []
-    return [f"nginx_proxy_https_port: {https} is also nginx_proxy_http_port; good values are 80 and 443"]
+    """nginx' ports that are the same one."""
+    options, errors = role_options("nginx_proxy"), []
+    taken: dict[t.Any, str] = {}
+    for name in ("nginx_proxy_http_port", "nginx_proxy_https_port", "nginx_proxy_status_port"):
+        port = variables.get(name, options[name]["default"])
+        if port in taken:
+            errors.append(f"{name}: {port} is also {taken[port]}; good values are 80, 443 and 9112")
+        taken[port] = name
+    return errors
 
 
 def _rotation_errors(variables: Mapping[str, t.Any]) -> list[str]:

@@ -76,7 +76,9 @@ class Tree:
     def declared(self) -> dict[str, dict[str, Any]]:
         """Every variable a user may set: each role's options, and the list all playbooks read."""
         options = {name: option for role in self.roles() for name, option in self.options(role).items()}
-        apps = {name: option for role in self.roles() for name, option in self.entries(role).items()}
+        apps: dict[str, dict[str, Any]] = {}
+        for role in self.roles():
+            apps = _merged(apps, self.entries(role))
         return options | {APPS_OF_ALL_ROLES: {"type": "list", "elements": "dict", "options": apps}}
 
     def documents(self) -> Iterator[tuple[str, Any]]:
@@ -96,6 +98,15 @@ SET_VARIABLES = ("examples", "inventories", "molecule", "playbooks")
 IGNORED = {
     ".ansible", ".cache", ".git", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv", "__pycache__",
 }  # fmt: skip
+
+
+def _merged(options: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The options of both. Of a dictionary that both have, each may know other options."""
+    merged = {**options, **more}
+    for name in options.keys() & more.keys():
+        if "options" in options[name]:
+            merged[name] = {**more[name], "options": _merged(options[name]["options"], more[name].get("options", {}))}
+    return merged
 
 
 def _flat(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

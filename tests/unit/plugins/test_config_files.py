@@ -123,10 +123,15 @@ class Systemd:
         monkeypatch.setattr(config_files, "remember", self.remembered.add)
         monkeypatch.setattr(config_files, "remembered", self.remembered.__contains__)
         monkeypatch.setattr(config_files, "forget", self.remembered.discard)
-        monkeypatch.setattr(config_files, "run", lambda argv: self.act(argv[0]))
+        self.warnings = ""
+        monkeypatch.setattr(config_files, "run", self.run)
         monkeypatch.setattr(config_files, "reload_unit", self.reload)
         monkeypatch.setattr(config_files, "is_active", self.active.__contains__)
         monkeypatch.setattr(config_files, "systemctl", lambda *words: self.told.append(words))
+
+    def run(self, argv: list[str], warnings: bool) -> str:
+        self.act(argv[0])
+        return self.warnings
 
     def reload(self, unit: str) -> None:
         self.act(unit)
@@ -149,7 +154,7 @@ def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
     }  # fmt: skip
     lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
-    return {**lists, "validate": "nginx -t", "reload": ["nginx.service"]}
+    return {**lists, "validate": "nginx -t", "refuse": "conflicting", "reload": ["nginx.service"]}
 
 
 def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Systemd):
@@ -188,6 +193,15 @@ def test_systemd_reads_units_that_changed_before_one_is_started(
     monkeypatch.setattr(config_files, "UNITS", str(tmp_path))
     bring_to_state(nginx_files(tmp_path / "nginx.service"), check_mode=False)
     assert systemd.told == [("daemon-reload",)]
+
+
+def test_what_the_check_only_warns_about_may_be_refused_too(tmp_path: Path, systemd: Systemd):
+    systemd.warnings = "[warn] something else\n[warn] conflicting server name"
+    with pytest.raises(CommandError, match=r"as it was before\. \[warn\] conflicting server name$"):
+        bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    assert (list(tmp_path.iterdir()), systemd.reloads) == ([], [])
+    systemd.warnings = "[warn] something else"
+    assert bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)["reloaded"]
 
 
 def test_a_reload_that_an_interrupted_run_owes_is_made_up_for(tmp_path: Path, systemd: Systemd):

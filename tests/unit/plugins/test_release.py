@@ -21,7 +21,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._environments
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
     Release,
     find,
-    links_in,
     obsolete,
     resolve,
     retire,
@@ -352,10 +351,6 @@ def test_what_links_lead_to_is_not_handed_over(built: Path):
 def test_a_link_in_the_place_of_the_tree_is_refused(built: Path):
     with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
         hand_over(str(built / "directory-link"), GROUP)
-
-
-def test_links_are_left_out_of_static_files(built: Path):
-    assert sorted(links_in(str(built), [path.name for path in built.iterdir()])) == ["directory-link", "link"]
 
 
 # --- an app that is not wanted any more ----------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_an_option_that_needs_something_said_is_not_made_up(role: str):
     (complete,) = with_defaults([{"name": "shop"}], role)
     assert complete["static"] is None
     (complete,) = with_defaults([{"name": "shop", "static": {"path": "s"}}], role)
-    assert complete["static"] == {"path": "s", "url": "/static/"}
+    assert complete["static"] == {"path": "s", "url": "/static/", "keep": 86400}
 
 
 def test_the_given_entry_and_the_spec_are_not_changed():
@@ -104,3 +104,16 @@ def test_every_list_of_entries_is_declared():
     for role, name in ENTRIES.items():
         option: Options = role_options(role)
         assert (option[name]["type"], option[name]["elements"]) == ("list", "dict")
+
+
+def test_of_an_option_that_two_roles_know_each_gets_its_part():
+    entry = {"name": "shop", "health": {"path": "/healthz", "status": 204}}
+    assert select([entry], "gunicorn_systemd") == [entry]
+    assert select([entry], "nginx_proxy") == [{"name": "shop", "health": {"path": "/healthz"}}]
+    assert entry_options(*ENTRIES)["health"]["options"].keys() >= {"path", "status", "deadline"}
+
+
+def test_the_elements_of_a_list_are_complete_too():
+    (complete,) = with_defaults([{"name": "shop", "locations": [{"path": "/ws/"}]}], "nginx_proxy")
+    (location,) = complete["locations"]
+    assert (location["websocket"], location["allow"], location["timeout"]) == (False, [], None)

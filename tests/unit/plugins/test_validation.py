@@ -61,9 +61,12 @@ def with_value(path: str, value: Any) -> tuple[dict[str, Any], str]:
         process |= {"kind": "timer", "schedule": "daily"} if name == "schedule" else {}
         return app(processes=[process | {name: value}]), f"processes[0].{name}"
     options = path.split(".")
-    place = re.sub(r"\[\]$", "[0]", path)
+    place = path.replace("[]", "[0]")
     value = [value] if path.endswith("[]") else value
     options[-1] = options[-1].removesuffix("[]")
+    if path.startswith("locations[]."):
+        option = options[1].removesuffix("[]")
+        return app(locations=[{"path": "/a/", option: value}]), place
     if len(options) == 1:
         return app(**{options[0]: value}), place
     beside = {"source": {"version": "v1"} if path == "source.git" else {"git": SHOP["source"]["git"]}}
@@ -184,6 +187,20 @@ BAD: dict[str, list[Any]] = {
     "processes[].only_on": ["", "-x", "web 1", "web1\n", 1],
     "processes[].kind": ["cron", "", True],
     "processes[].stop_signal": ["TERM", "SIGKILL", 15],
+    "static.keep": [-1, 31536001, 0.5, "1d", True],
+    "hsts.max_age": [-1, 126144001, "1y", True],
+    "csp": ["", "default-src $x", "a\nb", "a\0", "ä", 1, "x" * 4000],
+    "allow[]": ["", "10.0.0.0/33", "10.0.0.1/8", "10.0.0", "all", "10.0.0.0/8;", "2001:db8::1/32", "example.com", 1],
+    "request_limits.rate": ["", "10/s", "10r/h", "0r/s", "10", "-1r/s", "10 r/s", "10r/s;", 10],
+    "request_limits.burst": [-1, 100001, True, "20"],
+    "request_limits.connections": [0, -1, True, "20"],
+    "locations[].path": ["", "/", "ws/", "/a b", "/a{", "/a;", "/a\n", "/../a", "/$x", "~ /a", "= /a", "//a", "/a'", '/"', 1],
+    "locations[].timeout": [0, 86401, True, "60"],
+    "locations[].client_max_body_size": ["", "10mb", "1.5m", "10m;"],
+    "locations[].allow[]": ["", "10.0.0.0/33", "10.0.0.1/8", "all"],
+    "locations[].redirect": ["", "new", "//evil.example/x", "https://a.example", "/a b", "/a;", "/a\n", "/$uri", "ftp://a/b", "/{"],
+    "locations[].snippet": ["", "  ", "a\0b;", "a\rb;"],
+    "snippet": ["", "  ", "a\0b;", "a\rb;"],
     "state": ["gone", "", True],
     "purge": ["yes", 1, "true"],
 }  # fmt: skip
@@ -240,7 +257,8 @@ def test_every_option_has_a_rule_and_every_rule_an_option():
 
 def test_every_rule_for_an_entry_is_tested_with_bad_values():
     assert set(options_with_rules(entry_options(*ALL_ROLES))) - BAD.keys() == {
-        "env{key}", "env{value}", "secrets{key}", "secrets{value}",
+        "env{key}", "env{value}", "secrets{key}", "secrets{value}", "headers{key}", "headers{value}", "basic_auth{key}",
+        "basic_auth{value}",
     }  # fmt: skip
 
 
@@ -313,7 +331,7 @@ A = {"name": "a", "command": "run a"}
         ({"processes": [{**A, "name": "migrate"}]}, "'shop-migrate' is already a unit of the app shop; each process needs"),
         ({"wokers": 2}, "flask_apps[0].wokers: is not a known option; did you mean 'workers'?"),
         ({"health": {"pth": "/"}}, "flask_apps[0].health.pth: is not a known option; did you mean 'path'?"),
-        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are client_max_body_size, constraints, domai"),
+        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are allow, basic_auth, canonical_domain, "),
         ({"bind": "0.0.0.0"}, "flask_apps[0].bind: is not a known option"),
         ({"source": {"git": "https://x/y"}}, "flask_apps[0].source.version: is needed with git; a good value is v1.4.2"),
         ({"source": {}}, "flask_apps[0].source: must have exactly one of git, archive, path, wheel and pypi, not none"),
@@ -339,6 +357,27 @@ A = {"name": "a", "command": "run a"}
         ({"server": "waitress", "logs": {"to": "files"}}, "flask_apps[0].logs.to: waitress has the journal only"),
         ({"limits": {"memory_high": 512, "memory_max": 512}}, "flask_apps[0].limits.memory_high: 512 must be below"),
         ({"metrics": {"statsd": "h:1"}, "sandbox": {"strict": True}}, "flask_apps[0].metrics.statsd: a strict sandbox"),
+        ({"hsts": {"preload": True}}, "flask_apps[0].hsts.include_subdomains: browsers preload a name with all below it"),
+        (
+            {"hsts": {"preload": True, "include_subdomains": True, "max_age": 86400}},
+            "flask_apps[0].hsts.max_age: browsers preload from 31536000 seconds on; a good value is 63072000",
+        ),
+        ({"csp_report_only": True}, "flask_apps[0].csp_report_only: needs csp; a good value is default-src"),
+        ({"locations": [{"websocket": True}]}, "flask_apps[0].locations[0].path: is missing; a good value is /ws/"),
+        ({"locations": [{"path": "/a"}, {"path": "/a"}]}, "flask_apps[0].locations[1].path: '/a' has a location already"),
+        ({"locations": [{"path": "/static/"}], "static": {"path": "s", "url": "/static/"}}, ".path: '/static/' has a loc"),
+        ({"locations": [{"path": "/a", "timeout": 20}]}, ".locations[0].timeout: nginx would give up after 20 seconds and"),
+        ({"locations": [{"path": "/a", "timeout": 59}], "timeout": 60}, "and gunicorn after 60; must be at least 60"),
+        ({"locations": [{"path": "/a", "redirect": "/b", "timeout": 60}]}, "locations[0].redirect: goes with path alone"),
+        ({"headers": {"X A": "b"}}, "flask_apps[0].headers: the name 'X' must be letters, digits and hyphens"),
+        ({"headers": {"Server": "b"}}, "flask_apps[0].headers: the name 'Server' must be letters"),
+        ({"headers": {"Strict-Transport-Security": "b"}}, "and not be a header that has an option of its own"),
+        ({"headers": {"A": "b\r\nSet-Cookie: c"}}, "flask_apps[0].headers.A: the value must be a text on one line"),
+        ({"headers": {"A": "$host"}}, "flask_apps[0].headers.A: the value must be a text on one line without '$'"),
+        ({"basic_auth": {"al:ice": "canary-password"}}, "flask_apps[0].basic_auth: the name 'al' must be letters"),
+        ({"basic_auth": {"alice": "canary"}}, "flask_apps[0].basic_auth.alice: the value must be a hash that begins with"),
+        ({"basic_auth": {"alice": "$1$canary$canary"}}, "flask_apps[0].basic_auth.alice: the value must be a hash"),
+        ({"basic_auth": {"alice": "canary-password\nroot:x"}}, "flask_apps[0].basic_auth.alice: the value must be"),
         ({"shared_paths": ["a", "b", "a/x"]}, "flask_apps[0].shared_paths[2]: 'a/x' is within 'a', which is shared"),
         ({"shared_paths": ["a/x", "a"]}, "flask_apps[0].shared_paths[0]: 'a/x' is within 'a', which is shared"),
         ({"shared_paths": ["a", "a"]}, "flask_apps[0].shared_paths[1]: 'a' is within 'a', which is shared"),
@@ -355,6 +394,7 @@ A = {"name": "a", "command": "run a"}
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected: str):
     (error,) = errors_of(app(**changes))
     assert expected in error
+    assert "canary" not in error
 
 
 @pytest.mark.parametrize(
@@ -370,6 +410,15 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected:
         {"metrics": {"statsd": "h:1"}, "sandbox": {"strict": True, "without": ["PrivateNetwork"]}},
         {"shared_paths": ["data", "data2", "a/b", "a/c"]},
         {"state": "present"},
+        {"hsts": {"preload": True, "include_subdomains": True}},
+        {"hsts": {"max_age": 0}, "headers": {"X-Frame-Options": "", "Permissions-Policy": 'geolocation=(self "x")'}},
+        {"csp": "default-src 'self'", "csp_report_only": True, "canonical_domain": True},
+        {
+            "allow": ["192.0.2.0/24", "192.0.2.7", "2001:db8::/32"],
+            "request_limits": {"rate": "10r/s", "connections": 5},
+        },
+        {"basic_auth": {"alice": "correct horse battery", "bob": "$6$salt$" + "a" * 86, "c.d@e": "$2b$12$" + "a" * 53}},
+        {"locations": [{"path": "/ws", "websocket": True}, {"path": "/old", "redirect": "https://a.example/b?c=d"}]},
     ],
 )
 def test_what_goes_together_is_not_refused(changes: dict[str, Any]):
@@ -513,6 +562,15 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         "", "unix:/run/app.sock", "unix:run/{name}.sock", "127.0.0.1:8000", "unix:/run/{name}.sock;}", "unix:/run/{name} x",
         "unix:/run/{name}/../x", "unix:/run/{nmae}.sock", "http://{name}:80", "unix:/run/{name}.sock\n", "unix:/run/${name}",
     ],
+    "nginx_proxy_status_port": [0, 65536, 443, "9112"],
+    "nginx_proxy_http3": ["yes", 1],
+    "nginx_proxy_maintenance": ["maybe", True],
+    "nginx_proxy_tls": ["old", "", "TLSv1"],
+    "nginx_proxy_log_format": ["combined", ""],
+    "nginx_proxy_trusted_proxies": [["10.0.0.1/8"], ["cloudflare"], "10.0.0.0/8", [1]],
+    "nginx_proxy_error_page": ["/srv/error.html", "  x", "<p>\0", 1],
+    "nginx_proxy_maintenance_page": ["/srv/maintenance.html", 1],
+    "nginx_proxy_old_static_directory": ["/srv/old", "/srv/{name};", "{name}", "/srv/{name}/.."],
     "nginx_proxy_static_directory": ["", "static/{name}", "/srv/static", "/srv/{name};", "/srv/{name} x", "/srv/$x/{name}"],
     "logrotate_frequency": ["dayly", "", 1],
     "logrotate_maxsize": ["10 megs", "0", -1, "1m", "1M\n"],
@@ -672,6 +730,7 @@ def test_what_one_role_publishes_another_takes():
         "nginx_proxy_upstream": published["gunicorn_systemd_upstream"],
         "nginx_proxy_static_directory": published["python_app_static_directory"],
         "logrotate_files": published["nginx_proxy_log_rotation"],
+        "nginx_proxy_old_static_directory": published["python_app_old_static_directory"],
     }
     for name in ("releases", "environment_file", "writable_directory"):
         taken[f"app_processes_{name}"] = taken[f"gunicorn_systemd_{name}"]
@@ -694,7 +753,9 @@ def test_a_misspelt_variable_gets_the_nearest_name():
 def test_the_two_ports_must_differ_also_from_a_default(ports: dict[str, int]):
     variables = {f"nginx_proxy_{scheme}_port": port for scheme, port in ports.items()}
     (error,) = variable_errors(variables, ALL_ROLES)
-    assert re.fullmatch(r"nginx_proxy_https_port: \d+ is also nginx_proxy_http_port; good values are 80 and 443", error)
+    assert re.fullmatch(
+        r"nginx_proxy_https_port: \d+ is also nginx_proxy_http_port; good values are 80, 443 and 9112", error
+    )
 
 
 @pytest.mark.parametrize(
@@ -707,7 +768,15 @@ def test_a_host_that_is_not_supported_is_refused_by_name(distribution: Any, vers
     refused = (
         f"this host runs {distribution} {version}, which is not supported; supported are Debian 12, 13; Ubuntu 24, 26"
     )
-    assert platform_errors(facts) == ([] if supported else [refused])
+    assert platform_errors(facts, {}) == ([] if supported else [refused])
+
+
+@pytest.mark.parametrize(("version", "refused"), [("12", True), ("13", False)])
+def test_http_3_is_refused_where_nginx_has_none(version: str, refused: bool):
+    facts = {"distribution": "Debian", "distribution_major_version": version}
+    words = f"nginx_proxy_http3: the nginx of Debian {version} has no HTTP/3; must be false"
+    assert platform_errors(facts, {"nginx_proxy_http3": True}) == ([words] if refused else [])
+    assert platform_errors(facts, {"nginx_proxy_http3": False}) == []
 
 
 def test_nginx_is_known_on_every_supported_platform():
@@ -812,7 +881,7 @@ LANDS_IN: dict[str, str] = {
     "processes[].command": ARGUMENT,  # quoted as systemd wants it
     "processes[].schedule": UNIT.replace(" ", "") + "#",
     "processes[].only_on": ARGUMENT,
-    "health.path": CONTROL + " #",  # the first line of a request
+    "health.path": CONTROL + " #;{}$\"'\\",  # the first line of a request, and a key of nginx' map
     "env{key}": UNIT + "=#",
     "secrets{key}": UNIT + "=#",
     "env{value}": "\n\r\0",  # the filter environment_value quotes the rest
@@ -849,6 +918,23 @@ LANDS_IN: dict[str, str] = {
     "node_exporter_collectors[]": UNIT + "=",
     "node_exporter_nginx_status": UNIT,
     "node_exporter_access_log": UNIT + "()|*+?",  # a pattern of mtail
+    "csp": CONTROL + "$",  # quoted where it is written
+    "headers{key}": NGINX,
+    "headers{value}": CONTROL + "$",
+    "allow[]": NGINX,
+    "basic_auth{key}": CONTROL + ":# ",  # a line of htpasswd
+    "basic_auth{value}": CONTROL,
+    "request_limits.rate": NGINX,
+    "locations[].path": NGINX,
+    "locations[].client_max_body_size": NGINX,
+    "locations[].allow[]": NGINX,
+    "locations[].redirect": NGINX.replace("#", ""),  # begins no comment in the middle of a word
+    "locations[].snippet": "\0\r",  # lines of nginx's own
+    "snippet": "\0\r",
+    "nginx_proxy_trusted_proxies[]": NGINX,
+    "nginx_proxy_error_page": "\0",  # a file of its own
+    "nginx_proxy_maintenance_page": "\0",
+    "nginx_proxy_old_static_directory": NGINX.replace("{", "").replace("}", ""),
     "nginx_proxy_upstream": NGINX.replace("{", "").replace("}", ""),  # {name} is filled in
     "nginx_proxy_static_directory": NGINX.replace("{", "").replace("}", ""),
     "logrotate_maxsize": LOGROTATE + " {}",
@@ -894,10 +980,10 @@ def test_no_text_that_is_accepted_breaks_out(data: st.DataObject):
     if RULES[path].accepts(value):
         allowed = value.replace("{name}", "") if path.startswith(tuple(EVERY_ROLE)) else value
         assert not set(allowed) & set(LANDS_IN[path]), value
-        assert "\n" not in value
+        assert "\n" not in value or path.endswith(("snippet", "page"))
 
 
-@pytest.mark.parametrize("path", [path for path in LANDS_IN if not path.endswith("{value}")])
+@pytest.mark.parametrize("path", [path for path in LANDS_IN if not path.endswith(("{value}", "csp", "snippet"))])
 def test_an_argument_is_never_taken_for_an_option(path: str):
     assert not RULES[path].accepts("-" + RULES[path].example)
     assert not RULES[path].accepts("--help")

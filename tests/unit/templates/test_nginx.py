@@ -9,8 +9,41 @@ import pytest
 
 from tests.unit.templates.rendering import TEMPLATES, lines, render
 
-NGINX = [template for template, role in TEMPLATES.items() if role == "nginx_proxy"]
+NGINX = [
+    template
+    for template, role in TEMPLATES.items()
+    if role == "nginx_proxy" and template not in ("nginx.service.conf.j2", "htpasswd.j2")
+]
 SITE = "site.conf.j2"
+
+
+EVERYTHING: dict[str, Any] = {
+    "domains": ["shop.example.com", "www.shop.example.com"],
+    "static": {"path": "static", "url": "/assets/"},
+    "nginx_proxy_old_static_directory": "/srv/{name}/old-static",
+    "nginx_proxy_http3": True,
+    "nginx_proxy_trusted_proxies": ["10.0.0.0/8"],
+    "canonical_domain": True,
+    "allow": ["192.0.2.0/24"],
+    "basic_auth": {"alice": "$6$saltsaltsalt$" + "a" * 86},
+    "request_limits": {"rate": "10r/s", "connections": 5, "dry_run": True},
+    "health": {"path": "/healthz?full=1"},
+    "csp": "default-src 'self'",
+    "headers": {"X-Frame-Options": "", "Permissions-Policy": 'geolocation=(self "https://a.example")'},
+    "locations": [
+        {
+            "path": "/ws/",
+            "websocket": True,
+            "allow": ["192.0.2.1"],
+            "client_max_body_size": "1g",
+            "snippet": "expires 1h;",
+        },
+        {"path": "/slow/", "timeout": 90},
+        {"path": "/old", "redirect": "/new"},
+    ],
+    "snippet": "merge_slashes on;",
+}
+"""A site with every option."""
 
 
 def block(text: str, head: str) -> list[str]:
@@ -23,10 +56,13 @@ def block(text: str, head: str) -> list[str]:
 @pytest.mark.parametrize("template", NGINX)
 @pytest.mark.parametrize("debian", ["12", "13"])
 def test_every_directive_ends_and_every_block_is_closed(template: str, debian: str):
-    for line in lines(render(template, debian, static={"path": "static"})):
-        assert line.endswith((";", "{", "}")), line
-    text = "\n".join(lines(render(template, debian, static={"path": "static"})))
-    assert text.count("{") == text.count("}")
+    for options in ({}, EVERYTHING):
+        rendered = lines(render(template, debian, **options))
+        for line in rendered:
+            # A directive of several lines has texts in single quotes.
+            assert line.endswith((";", "{", "}", "'")), line
+        text = re.sub(r"'[^']*'|\{\d+,\d+\}", "", "\n".join(rendered))
+        assert text.count("{") == text.count("}")
 
 
 # --- TLS and HTTP/2, as the host's versions know them --------------------------------------------------------------------
@@ -46,7 +82,7 @@ def test_http2_belongs_to_listen_where_nginx_is_older():
 
 @pytest.mark.parametrize(
     ("debian", "groups"),
-    [("12", "X25519:prime256v1:secp384r1"), ("13", "X25519MLKEM768:X25519:prime256v1:secp384r1")],
+    [("12", "X25519:prime256v1:secp384r1"), ("13", "?X25519MLKEM768:X25519:prime256v1:secp384r1")],
 )
 def test_a_group_that_openssl_does_not_know_is_not_asked_for(debian: str, groups: str):
     conf = render("nginx.conf.j2", debian)
@@ -77,17 +113,15 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
     assert {
         "ssl_certificate /etc/nginx/certificates/shop/fullchain.pem;",
         "ssl_certificate_key /etc/nginx/certificates/shop/privkey.pem;",
-        "access_log /var/log/nginx/shop.access.log;",
+        "access_log /var/log/nginx/shop.access.log json;",
         "error_log /var/log/nginx/shop.error.log;",
         "client_max_body_size 10m;",
-        "include /etc/nginx/snippets/flask-ops-headers.conf;",
+        "include /etc/nginx/snippets/shop-headers.conf;",
     } <= set(lines(text))
     assert block(text, "upstream shop") == [
-        "server unix:/run/shop/current.sock max_fails=0;",
-        "keepalive 16;",
-        "keepalive_timeout 2s;",
-    ]
-    assert "proxy_pass http://shop;" in block(text.rpartition("\nserver {")[2], "location /")
+        "server unix:/run/shop/current.sock max_fails=0;", "keepalive 16;", "keepalive_timeout 2s;",
+    ]  # fmt: skip
+    assert "proxy_pass http://shop;" in lines(text)
 
 
 @pytest.mark.parametrize(
@@ -125,24 +159,76 @@ def test_ipv6_is_left_out_where_the_kernel_lacks_it(template: str):
     assert "[::]" not in render(template, nginx_proxy_ipv6=False)
 
 
-@pytest.mark.parametrize("static", [None, {"path": "app/static", "url": "/assets/"}])
-def test_static_files_have_a_location_only_when_asked_for(static: dict[str, str] | None):
-    https = render(SITE, static=static).rpartition("\nserver {")[2]
-    locations = [line for line in lines(https) if line.startswith("location")]
-    assert locations == (["location ^~ /assets/ {", "location / {"] if static else ["location / {"])
+@pytest.mark.parametrize(("options", "expected"), [({}, ["^~ /.flask-ops/", "/"]), (EVERYTHING, [
+    "^~ /.flask-ops/", "^~ /assets/", "@old_static", "/ws/", "/slow/", "/old", "/",
+])])  # fmt: skip
+def test_a_site_has_the_locations_that_are_asked_for(options: dict[str, Any], expected: list[str]):
+    *_, server = render(SITE, **options).split("\nserver {")
+    assert re.findall(r"location (.+) \{", server) == expected
 
 
 def test_static_files_come_from_the_published_directory():
     text = render(SITE, static={"path": "app/static"}, nginx_proxy_static_directory="/var/{name}/s")
-    assert "alias /var/shop/s/;" in block(text, "location ^~ /static/")
+    assert "alias /var/shop/s/;" in lines(text)
+    assert "old_static" not in text
 
 
-def test_no_location_has_headers_of_its_own_and_loses_the_common_ones():
-    text = render(SITE, static={"path": "static"})
-    assert "add_header" not in text
-    headers = lines(render("flask-ops-headers.conf.j2"))
-    assert headers
-    assert all(re.fullmatch(r"add_header [A-Za-z-]+ [A-Za-z-]+ always;", line) for line in headers)
+def test_a_location_with_headers_of_its_own_has_the_common_ones_too():
+    for options in ({}, EVERYTHING):
+        for location in re.findall(r"location [^{]+\{\n(.*?)\n    \}", render(SITE, **options), re.DOTALL):
+            assert ("add_header" in location) == ("include /etc/nginx/snippets/shop-headers.conf;" in location)
+
+
+def test_each_header_is_sent_unless_the_app_sends_it_itself():
+    site, headers = render(SITE, **EVERYTHING), render("headers.conf.j2", **EVERYTHING)
+    sent = re.findall(r"add_header (\S+) \$(\w+) always;", headers)
+    assert [name for name, _ in sent] == [
+        "Strict-Transport-Security", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Content-Security-Policy",
+        "Permissions-Policy",
+    ]  # fmt: skip
+    for name, variable in sent:
+        assert f"map $upstream_http_{name.lower().replace('-', '_')} ${variable} {{" in lines(site)
+    assert '"" "geolocation=(self \\"https://a.example\\")";' in lines(site)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"hsts": {"max_age": 60}}, '"" "max-age=60";'),
+        ({"hsts": {"include_subdomains": True, "preload": True}}, '"" "max-age=63072000; includeSubDomains; preload";'),
+        ({"csp": "x", "csp_report_only": True}, "map $upstream_http_content_security_policy_report_only $shop_content_security_policy_report_only {"),
+        ({"request_limits": {"rate": "5r/m"}}, "limit_req_zone $shop_limited zone=shop_requests:10m rate=5r/m;"),
+        ({"request_limits": {"rate": "5r/m", "burst": 7}}, "limit_req zone=shop_requests burst=7 nodelay;"),
+        ({"request_limits": {"connections": 3}}, "limit_conn shop_connections 3;"),
+        ({"request_limits": {"connections": 3, "dry_run": True}}, "limit_conn_dry_run on;"),
+        ({"request_limits": {"rate": "5r/m"}, "health": {"path": "/healthz?x=1"}}, '/healthz "";'),
+        ({"locations": [{"path": "/a", "timeout": 90}]}, "proxy_read_timeout 95s;"),
+        ({"locations": [{"path": "/a", "websocket": True}]}, "proxy_read_timeout 3605s;"),
+        ({"locations": [{"path": "/a", "snippet": "expires 1h;"}]}, "expires 1h;"),
+        ({"basic_auth": {"alice": "long password"}}, 'proxy_set_header Authorization "";'),
+        ({"nginx_proxy_log_format": "text"}, "access_log /var/log/nginx/shop.access.log text;"),
+        ({"nginx_proxy_http3": True}, "listen [::]:443 quic;"),
+    ],
+)  # fmt: skip
+def test_an_option_becomes_a_directive(options: dict[str, Any], expected: str):
+    assert expected in lines(render(SITE, **options))
+    assert expected not in lines(render(SITE))
+
+
+def test_the_start_page_is_no_health_path_unless_somebody_says_so():
+    limited = render(SITE, request_limits={"rate": "5r/m"})
+    assert block(limited, "map $uri $shop_limited") == ["default $binary_remote_addr;"]
+
+
+def test_a_password_has_the_same_hash_in_each_run_and_a_hash_stays():
+    users = {"bob": "$6$saltsaltsalt$" + "a" * 86, "alice": "a plain password"}
+    first, second = (lines(render("htpasswd.j2", basic_auth=users)) for _ in range(2))
+    assert first == second
+    alice, bob = first
+    assert re.fullmatch(r"alice:\$6\$[0-9a-f]{16}\$[A-Za-z0-9./]{86}", alice), "5000 rounds are implied"
+    assert bob == "bob:" + users["bob"]
+    (other,) = lines(render("htpasswd.j2", basic_auth={"carol": "a plain password"}))
+    assert other.partition(":")[2] != alice.partition(":")[2]
 
 
 # --- what the app may trust, and who is refused ---------------------------------------------------------------------------------
@@ -156,7 +242,7 @@ def test_no_header_that_the_app_could_trust_comes_from_the_client():
     }  # fmt: skip
     assert not [value for value in set_by_us.values() if value.startswith(("$http_", "$proxy_add_", "$arg_"))]
     assert set_by_us["X-Forwarded-For"] == "$remote_addr"
-    assert set_by_us["Connection"] == '""', "or no connection to the app is kept"
+    assert 'proxy_set_header Connection "";' in lines(render(SITE)), "or no connection to the app is kept"
 
 
 def test_names_that_no_site_has_are_refused():

@@ -1,0 +1,33 @@
+"""What gunicorn serves in this scenario: it tells what it was asked, and misbehaves when asked to."""
+
+import json
+import time
+from urllib.parse import parse_qs
+
+
+def app(environ, start_response):
+    path, query = environ["PATH_INFO"], parse_qs(environ["QUERY_STRING"])
+    if path.startswith("/ws/") and environ.get("HTTP_UPGRADE") == "websocket":
+        return switch_protocols(environ)
+    time.sleep(float(query.get("sleep", ["0"])[0]))
+    length = 0
+    while chunk := environ["wsgi.input"].read(65536):
+        length += len(chunk)
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    told = {"path": environ["RAW_URI"], "scheme": environ["wsgi.url_scheme"], "headers": headers, "length": length}
+    answer = json.dumps(told).encode()
+    extra = [("X-Frame-Options", "DENY")] if path == "/own-headers" else []
+    start_response(
+        query.get("status", ["200 OK"])[0],
+        [("Content-Length", str(len(answer))), ("X-Powered-By", "probe"), ("Via", "1.1 probe"), *extra],
+    )
+    return [answer]
+
+
+def switch_protocols(environ):
+    """Enough of a WebSocket for a test: after the handshake, what comes goes back."""
+    connection = environ["gunicorn.socket"]
+    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    while chunk := connection.recv(1024):
+        connection.sendall(chunk)
+    raise SystemExit

@@ -1,0 +1,93 @@
+"""What nginx makes of requests that no browser sends. The app behind it is a real gunicorn 27.0.1."""
+
+import http.client
+import json
+
+import pytest
+
+ME = b"Host: echo.test.example\r\n"
+GET = b"GET / HTTP/1.1\r\n" + ME
+POST = b"POST / HTTP/1.1\r\n" + ME
+CHUNK = b"\r\n0\r\n\r\n"
+
+PROBES = {
+    "content-length and chunked": (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + CHUNK, 400),
+    "an unknown transfer encoding": (POST + b"Content-Length: 5\r\nTransfer-Encoding: xchunked\r\n" + CHUNK, 501),
+    "two transfer encodings": (POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n" + CHUNK, 400),
+    "transfer encoding identity": (POST + b"Transfer-Encoding: identity\r\n\r\n", 501),
+    "a chunk size that is none": (POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n\r\n", 400),
+    "content-length with a sign": (POST + b"Content-Length: +3\r\n\r\nabc", 400),
+    "a negative content-length": (POST + b"Content-Length: -3\r\n\r\nabc", 400),
+    "two content-lengths": (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+    "a zero byte in a header": (GET + b"X-A: a\0b\r\n\r\n", 400),
+    "a zero byte in the path": (GET.replace(b"/ ", b"/%00 ") + b"\r\n", 400),
+    "two hosts": (GET + ME + b"\r\n", 400),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "a space before the colon": (GET + b"X-Forwarded-For : 192.0.2.1\r\n\r\n", 400),
+    "trace": (GET.replace(b"GET", b"TRACE") + b"\r\n", 405),
+    "connect": (b"CONNECT evil.example:443 HTTP/1.1\r\n" + ME + b"\r\n", (400, 405)),
+    "an unknown host": (GET.replace(b"echo.", b"evil.") + b"\r\n", 421),
+    "another host's address": (b"GET https://evil.example/ HTTP/1.1\r\n" + ME + b"\r\n", 421),
+    "out of the static files": (b"GET /assets/../../etc/passwd HTTP/1.1\r\n" + ME + b"\r\n", 400),
+    "out of them, encoded": (b"GET /assets/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\n" + ME + b"\r\n", 400),
+    "two slashes": (b"GET //evil.example/x HTTP/1.1\r\n" + ME + b"\r\n", 400),
+    "a header of 9 KB": (GET + b"X-A: " + b"a" * 9000 + b"\r\n\r\n", 400),
+    "headers of 40 KB": (GET + b"X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 1300 + b"\r\n", 400),
+    "a path of 9 KB": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + ME + b"\r\n", 414),
+    "http 0.9": (b"GET /\r\n", (None, 400)),
+    "noise": (b"\x16\x03\x01\x00\xa5\x01\r\n\r\n", 400),
+}
+"""By what is sent: the bytes, and the status that comes (one of several; None: closed without an answer)."""
+
+PASSED_ON = {
+    "line ends without a carriage return": GET.replace(b"\r", b"") + b"\n",
+    "an underscore for a hyphen": GET + b"X_Forwarded_For: 192.0.2.1\r\nScript_Name: /evil\r\n\r\n",
+    "forwarded headers": GET
+    + b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nForwarded: for=192.0.2.1\r\n\r\n",
+    "x-forwarded-ssl": GET + b"X-Forwarded-Ssl: off\r\n\r\n",
+    "http/2 by upgrade": GET
+    + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+    "a websocket where none is allowed": GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+}
+"""What reaches the app, but without what it pretends."""
+
+
+def answer(echo, request):
+    """The status of the answer and its body; None when the connection is closed without one."""
+    with echo.connect() as connection:
+        connection.sendall(request)
+        got = http.client.HTTPResponse(connection)
+        try:
+            got.begin()
+            return got.status, got.read().decode()
+        except (http.client.BadStatusLine, ConnectionError):
+            return None, ""
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_what_is_ambiguous_or_too_large_never_reaches_the_app(echo, probe):
+    request, expected = PROBES[probe]
+    status, body = answer(echo, request)
+    assert status in (expected if isinstance(expected, tuple) else (expected,))
+    assert '"headers"' not in body
+
+
+@pytest.mark.parametrize("probe", PASSED_ON)
+def test_the_app_is_told_nothing_that_a_client_made_up(echo, probe):
+    status, body = answer(echo, PASSED_ON[probe])
+    assert status == 200
+    told = json.loads(body)
+    assert told["scheme"] == "https"
+    assert told["headers"]["x-forwarded-proto"] == "https"
+    assert told["headers"]["x-forwarded-host"] == told["headers"]["host"] == "echo.test.example"
+    assert told["headers"]["x-forwarded-for"] == told["headers"]["x-real-ip"]
+    assert not told["headers"].keys() & {"forwarded", "x-forwarded-ssl", "script-name", "upgrade"}
+    assert "192.0.2.1" not in body
+    assert "/evil" not in body
+
+
+def test_http_2_without_tls_is_not_spoken(echo):
+    with echo.connect(port=80) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        connection.settimeout(20)
+        assert not connection.recv(1024).startswith(b"\0")

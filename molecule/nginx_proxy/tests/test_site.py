@@ -1,0 +1,379 @@
+"""What a client gets from the front door, and what the app behind it gets. Later tests build on earlier ones."""
+
+import base64
+import json
+import socket
+import ssl
+
+import pytest
+
+
+def test_nginx_runs_and_accepts_its_files(host, unit):
+    assert unit("nginx.service").is_running
+    assert unit("nginx.service").is_enabled
+    with host.sudo():
+        checked = host.run("nginx -t")
+    assert checked.rc == 0
+    assert "[warn]" not in checked.stderr
+
+
+def test_every_name_answers_over_https(site):
+    for name in ("echo.test.example", "other.test.example"):
+        assert site("echo", name).ask("/").status == 200
+
+
+def shake_hands(echo, context):
+    with socket.create_connection((echo.address, 443), timeout=10) as plain:
+        return context.wrap_socket(plain, server_hostname=echo.name)
+
+
+def test_http_2_is_offered(echo):
+    context = ssl.create_default_context(cadata=echo.certificate)
+    context.set_alpn_protocols(["h2"])
+    assert shake_hands(echo, context).selected_alpn_protocol() == "h2"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_tls_is_refused(echo):
+    context = ssl.create_default_context(cadata=echo.certificate)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
+        shake_hands(echo, context)
+
+
+def test_http_is_redirected_to_the_same_page(echo):
+    answer = echo.ask("/a?b=c", port=80)
+    assert (answer.status, answer.headers["Location"]) == (301, "https://echo.test.example/a?b=c")
+
+
+def test_answers_for_a_certificate_authority_are_served_over_http(host, echo):
+    answers = "/var/lib/flask-ops/challenges/.well-known/acme-challenge"
+    with host.sudo():
+        host.check_output(f"mkdir -p {answers}")
+        host.check_output(f"sh -c 'echo here > {answers}/token'")
+    answer = echo.ask("/.well-known/acme-challenge/token", port=80)
+    assert (answer.status, answer.body) == (200, "here\n")
+    assert echo.ask("/.well-known/acme-challenge/other", port=80).status == 404
+
+
+def test_unknown_names_are_refused(echo):
+    with pytest.raises(ssl.SSLError):
+        echo.connect(server_name="unknown.test.example")
+    assert echo.ask("/", headers={"Host": "unknown.test.example"}).status == 421
+
+
+def test_the_app_gets_headers_that_it_can_trust(echo):
+    lies = {
+        "X-Forwarded-For": "192.0.2.1",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Port": "1",
+        "X-Forwarded-Prefix": "/evil",
+        "X-Forwarded-Protocol": "http",
+        "X-Forwarded-Ssl": "off",
+        "X_Forwarded_For": "192.0.2.1",
+        "X-Request-ID": "192.0.2.1",
+        "Forwarded": "for=192.0.2.1",
+        "Proxy": "http://192.0.2.1",
+        "Upgrade": "h2c",
+        "X-Own": "kept",
+    }
+    got = echo.ask("/", headers=lies).json["headers"]
+    assert got.pop("x-forwarded-for") == got.pop("x-real-ip")
+    assert got.pop("x-forwarded-proto") == "https"
+    assert got.pop("x-forwarded-host") == got.pop("host") == "echo.test.example"
+    assert got.pop("x-forwarded-port") == "443"
+    assert got.pop("x-own") == "kept"
+    assert len(got.pop("x-request-id")) == 32
+    assert not {name for name in got if name.startswith(("x-", "x_", "forwarded", "proxy", "upgrade"))}
+    assert "192.0.2.1" not in str(got)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/?status=500+Broken",
+        "/?sleep=9",
+        "/assets/style.css",
+        "/assets/missing.css",
+        "/ws/",
+        "/raw",
+        "/moved",
+        "//a",
+    ],
+)
+def test_every_answer_carries_the_protective_headers_and_hides_what_serves(echo, path):
+    headers = echo.ask(path).headers
+    assert headers["Strict-Transport-Security"] == "max-age=63072000"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
+    assert headers["Permissions-Policy"] == "camera=(), microphone=()"
+    assert headers["Server"] == "nginx"
+    assert not {"X-Powered-By", "Via", "Alt-Svc"} & set(headers.keys())
+
+
+def test_a_header_that_the_app_sends_itself_is_not_doubled(echo):
+    assert echo.ask("/own-headers").headers.get_all("X-Frame-Options") == ["DENY"]
+
+
+def test_static_files_do_not_reach_the_app(echo):
+    answer = echo.ask("/assets/style.css")
+    assert (answer.status, answer.body) == (200, "body {}\n")
+    assert echo.ask("/assets/missing.css").status == 404
+    assert echo.ask("/assets/style.css", "POST").status == 405
+
+
+def test_a_file_with_a_digest_in_its_name_is_never_asked_for_again(echo):
+    assert echo.ask("/assets/app.3f2c9a1b.js").headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert echo.ask("/assets/app.ffffffff.js").headers["Cache-Control"] is None, "it is not there"
+
+
+def test_any_other_file_is_validated_by_its_etag(echo):
+    answer = echo.ask("/assets/style.css")
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["Last-Modified"] is None
+    assert echo.ask("/assets/style.css", headers={"If-None-Match": answer.headers["ETag"]}).status == 304
+    assert echo.ask("/assets/style.css", headers={"If-None-Match": '"other"'}).status == 200
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip"])
+def test_files_are_sent_as_they_were_compressed_at_the_deploy(echo, encoding):
+    answer = echo.ask("/assets/app.3f2c9a1b.js", headers={"Accept-Encoding": encoding})
+    assert answer.headers["Content-Encoding"] == encoding
+    assert answer.body == f"(compressed by {encoding.replace('br', 'brotli')})"
+    assert echo.ask("/assets/app.3f2c9a1b.js").body == "new()\n"
+
+
+def test_a_file_of_an_earlier_release_is_still_there_and_a_newer_one_goes_before_it(echo):
+    old = echo.ask("/assets/app.0e2d9b84.js")
+    assert (old.status, old.body) == (200, "old()\n")
+    assert old.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert echo.ask("/assets/style.css").body == "body {}\n"
+
+
+def test_a_body_that_is_too_large_is_refused(echo):
+    assert echo.ask("/", "POST", b"x" * 1_000_000).json["length"] == 1_000_000
+    assert echo.ask("/", "POST", b"x" * 1_100_000).status == 413
+
+
+def test_the_key_of_the_certificate_is_for_root_only(host):
+    with host.sudo():
+        key = host.file("/etc/nginx/self-signed/echo/privkey.pem")
+        assert (key.user, key.mode) == ("root", 0o600)
+
+
+def test_a_location_has_a_limit_of_its_own(echo):
+    assert echo.ask("/upload/", "POST", b"x" * 1_100_000).json["length"] == 1_100_000
+    assert echo.ask("/upload/", "POST", b"x" * 2_200_000).status == 413
+
+
+def test_a_location_may_be_closed_moved_or_written_by_hand(host, echo):
+    assert echo.ask("/inside/").status == 403
+    from_the_host = (
+        "curl --silent --insecure --resolve echo.test.example:443:127.0.0.1 https://echo.test.example/inside/"
+    )
+    assert "/inside/" in host.check_output(from_the_host)
+    moved = echo.ask("/moved")
+    assert (moved.status, moved.headers["Location"]) == (301, "https://echo.test.example/assets/style.css")
+    assert echo.ask("/raw").json["headers"]["x-raw"] == "yes"
+    assert echo.ask("/snippet").status == 204
+
+
+def websocket(echo, path, upgrade=b"websocket"):
+    connection = echo.connect()
+    connection.sendall(
+        b"GET "
+        + path
+        + b" HTTP/1.1\r\nHost: echo.test.example\r\nConnection: Upgrade\r\nUpgrade: "
+        + upgrade
+        + b"\r\n\r\n"
+    )
+    return connection, connection.recv(65536)
+
+
+def test_websockets_are_opened_where_they_are_allowed(echo):
+    connection, answer = websocket(echo, b"/ws/chat")
+    with connection:
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        connection.sendall(b"hello")
+        assert connection.recv(1024) == b"hello"
+
+
+@pytest.mark.parametrize(("path", "upgrade"), [(b"/", b"websocket"), (b"/ws/chat", b"h2c")])
+def test_nothing_else_is_switched_to(echo, path, upgrade):
+    connection, answer = websocket(echo, path, upgrade)
+    with connection:
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_answer_that_takes_too_long_ends_with_a_page_that_is_not_nginx_s(echo):
+    assert echo.ask("/?sleep=4").status == 200, "longer than the timeout of 2, but within the 5 that nginx adds"
+    late = echo.ask("/?sleep=9")
+    assert late.status == 504
+    assert "does not answer at the moment" in late.body
+    assert "nginx" not in late.body
+    assert (late.headers["Retry-After"], late.headers["Cache-Control"]) == ("60", "no-store")
+
+
+def test_the_app_s_own_errors_go_out_as_they_are(echo):
+    answer = echo.ask("/?status=503+Busy")
+    assert (answer.status, answer.json["path"]) == (503, "/?status=503+Busy")
+
+
+def test_every_request_is_a_line_of_json(host, echo):
+    answer = echo.ask("/logged?a=%22b", headers={"User-Agent": 'a "quoted" \\ agent'})
+    with host.sudo():
+        lines = host.check_output("tail -n 20 /var/log/nginx/echo.access.log").splitlines()
+    (line,) = [entry for entry in map(json.loads, lines) if entry["uri"] == "/logged?a=%22b"]
+    assert line["request_id"] == answer.json["headers"]["x-request-id"]
+    assert (line["status"], line["upstream_status"], line["method"]) == (200, "200", "GET")
+    assert 0 <= float(line["upstream_seconds"]) <= line["seconds"] + 0.01
+    assert line["agent"] == 'a "quoted" \\ agent'
+
+
+def test_nginx_tells_its_counters_to_this_host_alone(host, echo):
+    assert "Active connections" in host.check_output("curl --silent --fail http://127.0.0.1:9112/nginx_status")
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((echo.address, 9112), timeout=10)
+
+
+def test_more_requests_than_the_limit_are_refused_but_not_those_for_health(site):
+    limited = site("limited", "limited.test.example")
+    assert [limited.ask("/").status for _ in range(6)].count(429) in (3, 2)
+    assert {limited.ask("/healthz").status for _ in range(6)} == {200}
+
+
+def test_users_get_in_by_password_and_the_app_does_not_see_it(host, site):
+    guarded = site("guarded", "guarded.test.example")
+    assert guarded.ask("/").status == 401
+    for user, password in (("alice", "a plain password"), ("bob", "a hashed password")):
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+        answer = guarded.ask("/", headers={"Authorization": f"Basic {basic}"})
+        assert answer.status == 200
+        assert "authorization" not in answer.json["headers"]
+        wrong = base64.b64encode(f"{user}:wrong password".encode()).decode()
+        assert guarded.ask("/", headers={"Authorization": f"Basic {wrong}"}).status == 401
+    with host.sudo():
+        file = host.file("/etc/nginx/htpasswd/guarded")
+        assert (file.user, file.group, file.mode) == ("root", "www-data", 0o640)
+        assert "a plain password" not in file.content_string
+
+
+def test_the_probe_of_a_switch_needs_no_password(host):
+    asked = "curl --silent --insecure --output /dev/null --write-out %{http_code} --resolve guarded.test.example:443:127.0.0.1"
+    assert host.check_output(f"{asked} https://guarded.test.example/") == "200"
+
+
+@pytest.mark.parametrize(("name", "port"), [("www.guarded", 443), ("old", 443), ("old", 80), ("guarded", 80)])
+def test_other_names_are_redirected_to_the_canonical_one(site, name, port):
+    answer = site("guarded", f"{name}.test.example").ask("/a?b=c", port=port)
+    assert (answer.status, answer.headers["Location"]) == (301, "https://guarded.test.example/a?b=c")
+    if port == 443:
+        assert answer.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains; preload"
+
+
+def test_a_broken_file_of_somebody_else_stops_the_run_and_takes_our_change_back(host, apply, echo):
+    with host.sudo():
+        host.check_output("sh -c 'echo nonsense > /etc/nginx/sites-enabled/foreign'")
+        before = host.file("/etc/nginx/sites-enabled/echo.conf").content_string
+        refused = apply({"client_max_body_size": "2m"})
+        after = host.file("/etc/nginx/sites-enabled/echo.conf").content_string
+        host.check_output("rm /etc/nginx/sites-enabled/foreign")
+    assert refused.status != 0
+    assert "/etc/nginx/sites-enabled/foreign" in refused.output
+    assert before == after
+    assert echo.ask("/").status == 200
+
+
+def test_a_name_of_ours_in_a_file_of_somebody_else_stops_the_run(host, apply, echo):
+    stolen = "server { listen 443 ssl; server_name echo.test.example; ssl_reject_handshake on; }"
+    with host.sudo():
+        host.check_output(f"sh -c 'echo \"{stolen}\" > /etc/nginx/sites-enabled/a-foreign'")
+        refused = apply({"client_max_body_size": "2m"})
+        host.check_output("rm /etc/nginx/sites-enabled/a-foreign")
+    assert refused.status != 0
+    assert 'conflicting server name "echo.test.example"' in refused.output
+    assert echo.ask("/").status == 200
+
+
+def test_a_snippet_that_nginx_refuses_is_taken_back(host, apply, echo):
+    refused = apply({"snippet": "nonsense on;"})
+    assert refused.status != 0
+    assert 'unknown directive "nonsense"' in refused.output
+    with host.sudo():
+        assert "nonsense" not in host.file("/etc/nginx/sites-enabled/echo.conf").content_string
+    assert echo.ask("/").status == 200
+
+
+def test_what_a_trusted_proxy_says_is_believed(host, apply, echo, request):
+    (network,) = {f"{echo.address.rsplit('.', 1)[0]}.0/24"}
+    changed = apply(nginx_proxy_trusted_proxies=[network], nginx_proxy_log_format="text", nginx_proxy_tls="modern")
+    assert changed.status == 0, changed.output
+    got = echo.ask(
+        "/text", headers={"X-Forwarded-For": "203.0.113.9, 192.0.2.1", "X-Request-ID": "from-the-proxy-1"}
+    ).json
+    assert got["headers"]["x-forwarded-for"] == got["headers"]["x-real-ip"] == "192.0.2.1"
+    assert got["headers"]["x-request-id"] == "from-the-proxy-1"
+    with host.sudo():
+        (line,) = host.check_output("grep /text /var/log/nginx/echo.access.log").splitlines()
+    assert line.startswith("192.0.2.1 - - [")
+    context = ssl.create_default_context(cadata=echo.certificate)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
+        shake_hands(echo, context)
+    assert apply().status == 0
+
+
+def test_http_3_is_spoken_where_the_build_has_it(host, apply, echo):
+    if host.backend.host == "debian12":
+        refused = apply(nginx_proxy_http3=True)
+        assert refused.status != 0
+        assert "the nginx of Debian 12 has no HTTP/3" in refused.output
+        return
+    changed = apply(nginx_proxy_http3=True)
+    assert changed.status == 0, changed.output
+    assert echo.ask("/").headers["Alt-Svc"] == 'h3=":443"; ma=86400'
+    asked = "curl --silent --insecure --http3-only --output /dev/null --write-out %{http_version},%{http_code}"
+    by_name = "--resolve echo.test.example:443:127.0.0.1 https://echo.test.example/"
+    assert host.check_output(f"{asked} {by_name}") == "3,200"
+    assert apply().status == 0
+
+
+def test_another_list_of_names_gets_another_certificate_at_once(apply, site):
+    changed = apply({"domains": ["echo.test.example", "new.test.example"]})
+    assert changed.status == 0, changed.output
+    assert site("echo", "new.test.example").ask("/").status == 200
+    assert not apply({"domains": ["echo.test.example", "new.test.example"]}).changed
+
+
+def test_a_certificate_that_somebody_else_provides_is_left_alone_until_it_is_gone(host, apply, echo):
+    domains = ["echo.test.example", "new.test.example"]
+    with host.sudo():
+        host.check_output("cp -a /etc/nginx/self-signed/echo /etc/nginx/better")
+        host.check_output("ln -sfn /etc/nginx/better /etc/nginx/certificates/echo")
+        assert not apply({"domains": domains}).changed
+        host.check_output("rm -r /etc/nginx/better")
+        assert apply({"domains": domains}).changed
+        assert host.file("/etc/nginx/certificates/echo").linked_to == "/etc/nginx/self-signed/echo"
+    assert echo.ask("/").status == 200
+
+
+def test_a_reload_that_was_missed_is_made_up_for(host, apply):
+    with host.sudo():
+        host.check_output("mkdir -p /run/flask-ops")
+        host.check_output("touch /run/flask-ops/nginx.service.pending")
+    domains = ["echo.test.example", "new.test.example"]
+    assert apply({"domains": domains}).changed
+    assert not apply({"domains": domains}).changed
+
+
+def test_an_absent_site_is_gone(host, apply, echo):
+    assert apply({"state": "absent"}).status == 0
+    assert not host.file("/etc/nginx/sites-enabled/echo.conf").exists
+    assert not host.file("/etc/nginx/self-signed/echo").exists
+    assert not host.file("/etc/nginx/certificates/echo").exists
+    with pytest.raises(ssl.SSLError):
+        echo.connect()

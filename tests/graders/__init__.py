@@ -1,0 +1,68 @@
+"""Programs of other people that rate what nginx does.
+
+Each has an environment of its own below .venv, because their needs conflict: <name>.in says what is wanted and why,
+<name>.txt pins it with all that it needs. An environment is made when a test first asks for it. What is written here of
+TLSRef's guidelines, tlsref-6.0-intermediate.json, is in the form that sslyze takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENTS = HERE.parents[1] / ".venv" / "graders"
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def environment(name: str) -> Path:
+    """The environment of a grader, made if it is missing or its pins have changed. The stamp is written last."""
+    place, pins = ENVIRONMENTS / name, HERE / f"{name}.txt"
+    stamp = place / "stamp"
+    wanted = hashlib.sha256(pins.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        shutil.rmtree(place, ignore_errors=True)
+        trusting = os.environ | {"UV_SYSTEM_CERTS": "1", "VIRTUAL_ENV": str(place)}
+        subprocess.run(["uv", "venv", "--quiet", place], check=True)
+        subprocess.run(["uv", "pip", "sync", "--quiet", "--require-hashes", pins], env=trusting, check=True)
+        stamp.write_text(wanted)
+    return place
+
+
+def gixy(name: str, dump: Path) -> list[dict[str, Any]]:
+    """What gixy-ng or gixy-next finds in the output of `nginx -T`."""
+    command: list[str | Path] = [environment(name) / "bin" / "gixy", "-f", "json", dump]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+
+
+def sslyze(domain: str, authority: Path) -> subprocess.CompletedProcess[str]:
+    """Compare the TLS of a site with TLSRef's guidelines. Status 0: it complies."""
+    command: list[str | Path] = [
+        *(environment("sslyze") / "bin" / "sslyze", "--custom_tls_config", HERE / "tlsref-6.0-intermediate.json"),
+        *("--certinfo_ca_file", authority, f"{domain}:443"),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def observatory(domain: str, authority: Path) -> dict[str, Any]:
+    """What the MDN HTTP Observatory says about a site: grade, score, and each of its tests."""
+    place = environment("observatory") / "observatory"
+    scanner = place / "node_modules" / "@mdn" / "mdn-http-observatory"
+    environ = os.environ | {"PATH": f"{place.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    lock = HERE / "observatory" / "package-lock.json"
+    if not place.exists() or (place / "package-lock.json").read_bytes() != lock.read_bytes():
+        shutil.copytree(HERE / "observatory", place, dirs_exist_ok=True)
+        trusting = {"NODE_EXTRA_CA_CERTS": str(AUTHORITIES)} if AUTHORITIES.exists() else {}
+        install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run(install, cwd=place, env=environ | trusting, check=True)
+    # The list of preloaded names would be fetched from somebody's server.
+    (scanner / "conf" / "hsts-preload.json").write_text("{}")
+    trusting = {"NODE_EXTRA_CA_CERTS": str(authority)}
+    scan: list[str | Path] = ["node", scanner / "src" / "scan.js", domain]
+    done = subprocess.run(scan, cwd=place, env=environ | trusting, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)

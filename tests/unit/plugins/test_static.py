@@ -1,0 +1,120 @@
+"""Static files: readable, compressed beforehand, told apart by their time, and there for a while after a deploy."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils import _static
+from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
+
+STYLE = "body { color: #000; }\n" * 100
+
+
+@pytest.fixture(autouse=True)
+def brotli(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine may lack the program; the scenarios have it."""
+
+    def run(command: list[str]) -> None:
+        (output,) = [word.removeprefix("--output=") for word in command if word.startswith("--output=")]
+        Path(output).write_bytes(b"brotli")
+
+    monkeypatch.setattr(_static, "run", run)
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    directory = tmp_path / "origin"
+    (directory / "css").mkdir(parents=True, mode=0o700)
+    (directory / "css" / "style.css").write_text(STYLE)
+    (directory / "small.css").write_text("body {}")
+    (directory / "logo.png").write_bytes(os.urandom(2000))
+    (directory / "style.css").symlink_to("/etc/passwd")
+    (directory / "etc").symlink_to("/etc")
+    return directory
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir())
+
+
+def test_what_can_be_made_smaller_is_there_compressed_and_no_link_is(origin: Path, tmp_path: Path):
+    publish(str(origin), str(tmp_path / "static"))
+    assert names(tmp_path / "static") == [
+        "css/style.css", "css/style.css.br", "css/style.css.gz", "logo.png", "small.css",
+    ]  # fmt: skip
+    assert gzip.decompress((tmp_path / "static" / "css" / "style.css.gz").read_bytes()).decode() == STYLE
+
+
+def test_what_the_app_compressed_itself_stays(origin: Path, tmp_path: Path):
+    (origin / "css" / "style.css.br").write_bytes(b"own")
+    publish(str(origin), str(tmp_path / "static"))
+    assert (tmp_path / "static" / "css" / "style.css.br").read_bytes() == b"own"
+
+
+def test_the_web_server_may_read_all_of_it(origin: Path, tmp_path: Path):
+    (origin / "css" / "style.css").chmod(0o600)
+    publish(str(origin), str(tmp_path / "static"))
+    for path in (tmp_path / "static").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644)
+
+
+def test_time_tells_content_and_nothing_else(origin: Path, tmp_path: Path):
+    for release in ("a", "b"):
+        os.utime(origin / "small.css", (1, 1))
+        publish(str(origin), str(tmp_path / release))
+        (origin / "css" / "style.css").write_text(STYLE.replace("#000", "#fff"))
+    first, second = (tmp_path / "a", tmp_path / "b")
+    assert (first / "small.css").stat().st_mtime == (second / "small.css").stat().st_mtime
+    for name in ("css/style.css", "css/style.css.br"):
+        before, after = (first / name).stat(), (second / name).stat()
+        assert before.st_size == after.st_size
+        assert before.st_mtime != after.st_mtime
+
+
+def release(directory: Path, *files: str) -> Path:
+    for file in files:
+        (directory / file).parent.mkdir(parents=True, exist_ok=True)
+        (directory / file).write_text(directory.name)
+    return directory
+
+
+def test_files_stay_through_two_deploys_within_the_time(tmp_path: Path):
+    old = tmp_path / "old"
+    for name in ("first", "second"):
+        keep(str(release(tmp_path / name, f"app.{name}.js", "style.css")), str(old), 3600)
+    assert names(old) == ["app.first.js", "app.second.js", "style.css"]
+    assert (old / "style.css").read_text() == "second"
+
+
+def test_files_go_when_they_were_kept_long_enough(tmp_path: Path):
+    old = tmp_path / "old"
+    keep(str(release(tmp_path / "first", "js/app.first.js")), str(old), 3600)
+    past = time.time() - 3601
+    os.utime(old / "js" / "app.first.js", (past, past))
+    keep(str(release(tmp_path / "second", "app.second.js")), str(old), 3600)
+    assert [path.name for path in old.iterdir()] == ["app.second.js"]
+
+
+def test_a_file_that_is_still_in_traffic_is_kept_anew(tmp_path: Path):
+    old, current = tmp_path / "old", release(tmp_path / "first", "style.css")
+    keep(str(current), str(old), 3600)
+    os.utime(old / "style.css", (1, 1))
+    keep(str(current), str(old), 3600)
+    assert names(old) == ["style.css"]
+
+
+def test_nothing_is_kept_of_an_app_without_static_files(tmp_path: Path):
+    keep(str(tmp_path / "missing"), str(tmp_path / "old"), 3600)
+    assert not (tmp_path / "old").exists()
+
+
+def test_a_directory_and_a_file_of_one_name_do_not_meet(tmp_path: Path):
+    old = tmp_path / "old"
+    keep(str(release(tmp_path / "first", "a/b.js", "c")), str(old), 3600)
+    keep(str(release(tmp_path / "second", "a", "c/d.js")), str(old), 3600)
+    assert names(old) == ["a/b.js", "c"]
