@@ -50,7 +50,9 @@ site: ## the documentation as a site, in .venv/site/html
 package: ## build the collection into dist/; the same commit gives the same file
 	$(RUN) python tests/package.py dist
 
-pins: ## choose the newest allowed versions of the tools again
+pins: ## choose the newest allowed versions of the tools, and of certbot, again
+	$(RUN) uv pip compile roles/letsencrypt/files/certbot.in --output-file roles/letsencrypt/files/certbot.txt \
+	  --python-version 3.11 $(PIN)
 	$(RUN) uv pip compile tests/requirements.in --output-file tests/requirements.txt --python-version 3.11 $(PIN)
 	$(RUN) uv pip compile tests/system/newest-ansible.in --output-file tests/system/newest-ansible.txt \
 	  --python-version 3.13 $(PIN)

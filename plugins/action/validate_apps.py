@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import role_options
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
+    certificate_errors,
     entry_errors,
     fleet_errors,
     platform_errors,
@@ -35,6 +36,8 @@ class ActionModule(ActionBase):
             errors = fleet_errors(
                 self._task.args["entries"], name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"]
             )
+        if not errors and "letsencrypt" in roles:
+            errors = certificate_errors(self._task.args.get("entries"), name, values)
         if not errors:
             facts = task_vars.get("ansible_facts", {})
             if not {"distribution", "memtotal_mb", "architecture"} <= facts.keys():

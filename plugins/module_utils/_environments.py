@@ -33,9 +33,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
 from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import take_wheelhouse
-
-TOOLS = "/opt/flask-ops"
-"""Where uv lives on the host: one directory a version."""
+from ansible_collections.flask_ops.production.plugins.module_utils._uv import SETTINGS, ensure_uv
 
 FORMAT = "1"
 """Goes into every digest. Raised when the same inputs no longer give the same environment."""
@@ -137,7 +135,6 @@ class Environment:
     code: str
     release_id: str
     python_version: str
-    uv_requirement: str
     notes: list[str] = field(default_factory=list)
 
     @functools.cached_property
@@ -237,7 +234,7 @@ class Environment:
 
     def _uv(self, *arguments: str) -> None:
         wheels = take_wheelhouse(self.app) if self.app.wheelhouse else ""
-        self._run([ensure_uv(self.uv_requirement, wheels), *arguments])
+        self._run([ensure_uv(wheels), *arguments])
 
     def _run(self, argv: t.Sequence[str]) -> None:
         app = self.app
@@ -245,12 +242,8 @@ class Environment:
             **build_environment(app),
             "UV_CACHE_DIR": os.path.join(app.build, "cache"),
             "UV_PROJECT_ENVIRONMENT": self.path,
-            "UV_PYTHON_DOWNLOADS": "never",
-            # The host's own authorities: a company's mirror is trusted as everything else on the host trusts it.
-            "UV_SYSTEM_CERTS": "1",
-            "UV_COMPILE_BYTECODE": "1",
-            # Not hard links: the environment is handed to root, and the cache stays the app's.
-            "UV_LINK_MODE": "copy",
+            # Among them copies instead of hard links: the environment is handed to root, and the cache stays the app's.
+            **SETTINGS,
             # An address with a password is in no argument list.
             **({"UV_INDEX": app.extra_index, "PIP_EXTRA_INDEX_URL": app.extra_index} if app.extra_index else {}),
         }
@@ -272,30 +265,6 @@ def without_password(text: str, url: str) -> str:
     text = text.replace(f"{found[1]}@", "...@")
     password = found[1].partition(":")[2]
     return text.replace(password, "...") if password else text
-
-
-def ensure_uv(requirement: str, wheels: str = "") -> str:
-    """Return the path of uv on this host, installing it first, checked by its hashes, where it is missing.
-
-    :param wheels: a directory to install it from, instead of an index.
-    """
-    version = requirement.split("==", 1)[1].split()[0]
-    home = os.path.join(TOOLS, f"uv-{version}")
-    if not os.path.exists(f"{home}/.complete"):
-        remove(home)
-        os.makedirs(TOOLS, mode=0o755, exist_ok=True)
-        run(["/usr/bin/python3", "-m", "venv", home])
-        listed = os.path.join(home, "requirements.txt")
-        write(listed, f"{requirement}\n".encode(), 0o644, "root", "root")
-        pip = [f"{home}/bin/python", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
-        origin = ["--no-index", f"--find-links={wheels}"] if wheels else []
-        try:
-            run([*pip, "install", "--only-binary=:all:", "--require-hashes", *origin, f"--requirement={listed}"])
-        except CommandError as error:
-            hint = f" Put the wheel of uv {version} into the wheelhouse, or choose installer: pip." if wheels else ""
-            raise CommandError(f"uv cannot be installed.{hint} {error}") from error
-        write(f"{home}/.complete", b"", 0o644, "root", "root")
-    return f"{home}/bin/uv"
 
 
 def distribution(requirement: str) -> str:

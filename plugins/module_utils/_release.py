@@ -181,7 +181,6 @@ class Builder:
     """
 
     release: Release
-    uv_requirement: str
     changed: bool = False
     warnings: list[str] = field(default_factory=list)
 
@@ -236,7 +235,7 @@ class Builder:
         own(release.code, 0o700, app.user, app.user)
         source_of(app).unpack(release.revision, release.code)
         self._link_shared_paths()
-        environment = Environment(app, release.code, release.id, release.python_version, self.uv_requirement)
+        environment = Environment(app, release.code, release.id, release.python_version)
         os.symlink(os.path.relpath(environment.ensure(), release.path), release.venv)
         self.warnings += [f"{app.name}: {note}" for note in environment.notes]
         run([f"{release.venv}/bin/python", "-m", "compileall", "-q", release.code], user=app.user)

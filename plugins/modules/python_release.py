@@ -62,10 +62,6 @@ options:
     description: By the app's name, what its environment gets besides, in the same way.
     type: dict
     default: {}
-  uv:
-    description: The version of uv that builds environments, with its hashes; a line of a requirements file.
-    type: str
-    required: true
   pinned:
     description:
       - Apps, by name, that should have a release that is on the host already, by its id; V(previous) is the one that
@@ -94,7 +90,6 @@ EXAMPLES = r"""
         wsgi: "shop:create_app()"
     root: /srv/{name}
     environment_file: /etc/{name}/environment
-    uv: "uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19"
 """
 
 RETURN = r"""
@@ -184,7 +179,6 @@ def main() -> None:
             "python": {"type": "str", "default": "/usr/bin/python3"},
             "extra_requirements": {"type": "list", "elements": "str", "default": []},
             "extra_requirements_of": {"type": "dict", "default": {}},
-            "uv": {"type": "str", "required": True},
             "pinned": {"type": "dict", "default": {}},
             "keep": {"type": "int", "default": 3},
         },
@@ -238,7 +232,7 @@ def build_all(params: dict, check_mode: bool, warnings: list[str]) -> dict:
     if wanted:
         return {**result, "wanted_uploads": wanted}
     for release in releases:
-        builder = Builder(release, params["uv"], warnings=warnings)
+        builder = Builder(release, warnings=warnings)
         if params["step"] == "migrate":
             builder.migrate()
         else:

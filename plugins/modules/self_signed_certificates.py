@@ -13,7 +13,9 @@ description:
     30 days. They are valid for ten years; a browser warns about them in any case.
   - The files are C(fullchain.pem) and C(privkey.pem) in C(<directory>/<name>/).
   - Where the link that nginx reads leads to no certificate, it is made to lead there. Where it leads to one, it is left
-    alone, whoever made that.
+    alone, whoever made that, unless the site is in O(only_here).
+  - A site may bring a certificate of its own. It is refused when key and certificate do not belong together, when it has
+    ended or lacks a name of the site, or when others than its owner and group can read the key. The link leads to a copy.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   sites:
@@ -29,6 +31,15 @@ options:
     description: The symbolic link by which a site's certificate is read; C({name}) stands for the site's name.
     type: str
     required: true
+  own_directory:
+    description: Where the copies of certificates are that sites bring along.
+    type: path
+    required: true
+  only_here:
+    description: Names of the sites that get no certificate from elsewhere. Their links are led back to the self-signed one.
+    type: list
+    elements: str
+    default: []
   reload:
     description: The unit that reads the files. A change is remembered for the next M(flask_ops.production.config_files).
     type: str
@@ -48,6 +59,7 @@ EXAMPLES = r"""
       - name: shop
         domains: [shop.example.com]
     directory: /etc/nginx/self-signed
+    own_directory: /etc/nginx/own-certificates
     link: /etc/nginx/certificates/{name}
     reload: nginx.service
 """
@@ -61,6 +73,8 @@ changed_sites:
 """
 
 import os
+import shutil
+import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
@@ -69,8 +83,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._pending impo
 
 DAYS = 3650
 RENEW_BEFORE = 30 * 86400
-
-
 FILES = ("fullchain.pem", "privkey.pem")
 
 
@@ -79,6 +91,8 @@ def main() -> None:
         argument_spec={
             "sites": {"type": "list", "elements": "dict", "required": True},
             "directory": {"type": "path", "required": True},
+            "own_directory": {"type": "path", "required": True},
+            "only_here": {"type": "list", "elements": "str", "default": []},
             "link": {"type": "str", "required": True},
             "reload": {"type": "str"},
         },
@@ -86,10 +100,12 @@ def main() -> None:
     )
     changed = []
     try:
+        problems = [problem for site in module.params["sites"] for problem in own_problems(site)]
+        if problems and not (module.check_mode and not shutil.which("openssl")):
+            module.fail_json(msg="Nothing was changed. " + "; ".join(problems))
         for site in module.params["sites"]:
-            pair, place = os.path.join(module.params["directory"], site["name"]), module.params["link"].format_map(site)
             bring = remove_site if site.get("state") == "absent" else ensure_site
-            if bring(site, pair, place, module.check_mode):
+            if bring(site, module.params, module.check_mode):
                 changed.append(site["name"])
     except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
@@ -98,23 +114,89 @@ def main() -> None:
     module.exit_json(changed=bool(changed), changed_sites=changed)
 
 
-def ensure_site(site: dict, pair: str, place: str, check_mode: bool) -> bool:
-    """Return whether the pair, or the link to it, was not there."""
-    missing, astray = not good(pair, site["domains"]), not complete(place)
+def ensure_site(site: dict, params: dict, check_mode: bool) -> bool:
+    """Return whether anything of the site's certificate was not as it should be."""
+    pair, own = (os.path.join(params[key], site["name"]) for key in ("directory", "own_directory"))
+    place = params["link"].format_map(site)
+    missing = not good(pair, site["domains"])
     if missing and not check_mode:
         make(pair, site["domains"])
+    copied = bool(site.get("certificate")) and not same(own, site["certificate"])
+    if copied and not check_mode:
+        copy(own, site["certificate"])
+    if site.get("certificate"):
+        target = own
+    elif site["name"] in params["only_here"] or not complete(place):
+        target = pair
+    else:
+        target = os.readlink(place)
+    astray = not os.path.islink(place) or os.readlink(place) != target
     if astray and not check_mode:
         os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
-        link(place, pair)
-    return missing or astray
+        link(place, target)
+    return missing or copied or astray
 
 
-def remove_site(site: dict, pair: str, place: str, check_mode: bool) -> bool:
-    there = [path for path in (place, pair) if os.path.lexists(path)]
+def remove_site(site: dict, params: dict, check_mode: bool) -> bool:
+    paths = [os.path.join(params[key], site["name"]) for key in ("directory", "own_directory")]
+    there = [path for path in (params["link"].format_map(site), *paths) if os.path.lexists(path)]
     if not check_mode:
         for path in there:
             remove(path)
     return bool(there)
+
+
+def own_problems(site: dict) -> list[str]:
+    """What is wrong with the certificate that a site brings along. nginx would not start with some of it."""
+    files = site.get("certificate")
+    if not files or site.get("state") == "absent":
+        return []
+    place, chain, key = f"{site['name']}: certificate", files["fullchain"], files["privkey"]
+    missing = [f"{place}: there is no file {path} on the host" for path in (chain, key) if not os.path.isfile(path)]
+    if missing:
+        return missing
+    if stat.S_IMODE(os.stat(key).st_mode) & 0o007:
+        return [f"{place}: everybody on the host can read the key {key}; a good mode is 0600"]
+    asked = ["openssl", "x509", "-in", chain, "-noout"]
+    try:
+        belongs = run([*asked, "-pubkey"]) == run(["openssl", "pkey", "-in", key, "-passin", "pass:", "-pubout"])
+    except CommandError:
+        return [f"{place}: openssl cannot read {chain} as a certificate, or {key} as its key, without a passphrase"]
+    if not belongs:
+        return [f"{place}: {key} is not the key of {chain}"]
+    try:
+        run([*asked, "-checkend", "0"])
+    except CommandError:
+        return [f"{place}: {chain} has ended: {run([*asked, '-enddate']).strip()}"]
+    lacking = [domain for domain in site["domains"] if "NOT match" in run([*asked, "-checkhost", any_name(domain)])]
+    return [f"{place}: {chain} is not for {', '.join(lacking)}"] if lacking else []
+
+
+def any_name(domain: str) -> str:
+    return domain.replace("*", "any", 1)
+
+
+def same(own: str, files: dict) -> bool:
+    """Whether the copy is what the files are now. They were there a moment ago, see :func:`own_problems`."""
+    pairs = ((os.path.join(own, file), files[file.removesuffix(".pem")]) for file in FILES)
+    return complete(own) and all(content(mine) == content(theirs) for mine, theirs in pairs)
+
+
+def content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def copy(own: str, files: dict) -> None:
+    new = f"{own}.new"
+    remove(new)
+    os.makedirs(new, mode=0o755)
+    for file in FILES:
+        handle = os.open(os.path.join(new, file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content(files[file.removesuffix(".pem")]))
+    remove(own)
+    os.rename(new, own)
 
 
 def complete(directory: str) -> bool:

@@ -14,6 +14,7 @@ import ipaddress
 import re
 import shlex
 import typing as t
+import urllib.parse
 from collections.abc import Mapping
 
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import NAMES
@@ -66,7 +67,47 @@ def is_app_name(name: str) -> bool:
 
 
 def is_domain(name: str) -> bool:
-    return len(name) <= 253 and re.fullmatch(rf"({LABEL}\.)+(?!\d+$){LABEL}", name) is not None
+    """A full domain name, or all names below one, as in a certificate: ``*.shop.example.com``."""
+    return len(name) <= 253 and re.fullmatch(rf"(\*\.(?={LABEL}\.))?({LABEL}\.)+(?!\d+$){LABEL}", name) is not None
+
+
+def is_ip_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+def is_email(text: str) -> bool:
+    """An address that somebody reads: the domains of the documentation are nobody's."""
+    local, _, domain = text.partition("@")
+    return (
+        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}", local) is not None
+        and is_domain(domain.lower())
+        and not re.search(r"(^|\.)(example\.(com|net|org)|test|example|invalid|localhost)$", domain.lower())
+    )
+
+
+def is_https_url(text: str) -> bool:
+    try:
+        url = urllib.parse.urlsplit(text)
+        port_is_right = url.port is None or url.port > 0
+    except ValueError:
+        return False
+    return (
+        url.scheme == "https"
+        and port_is_right
+        and re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?(/[\w./~%-]*)?", text) is not None
+    )
+
+
+def is_host_path(path: str) -> bool:
+    """An absolute path on the host that a template or a command reads as nothing else."""
+    return re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", path) is not None and not {".", ".."} & set(path.split("/"))
+
+
+def or_empty(rule: Rule) -> Rule:
+    return Rule(lambda value: value == "" or rule.accepts(value), rule.says, rule.example)
 
 
 def is_relative_path(path: str) -> bool:
@@ -248,7 +289,7 @@ RULES: dict[str, Rule] = {
     "domains[]": Rule(
         is_domain,
         "must be a full domain name in lower case: labels of at most 63 letters, digits and hyphens, joined by dots; "
-        "no scheme, port, path or underscore; an international name in its xn-- form",
+        "no scheme, port, path or underscore; an international name in its xn-- form; with '*.' for all names below one",
         "shop.example.com",
     ),
     "wsgi": matches(
@@ -609,6 +650,72 @@ RULES["logrotate_maxsize"] = Rule(
 
 RULES["node_exporter_passwords{key}"] = RULES["node_exporter_users{key}"]
 RULES["python"] = RULES["python_app_python"]
+RULES |= {
+    "certificate.fullchain": Rule(is_host_path, "must be the absolute path of a file on the host", "/etc/ssl/shop.pem"),
+    "certificate.privkey": Rule(
+        is_host_path, "must be the absolute path of a file on the host", "/etc/ssl/private/shop.key"
+    ),
+    "acme.profile": matches(
+        r"[a-z0-9][A-Za-z0-9._-]{0,63}", "must be the name of a profile that the authority has", "tlsserver"
+    ),
+    "acme.ip_addresses[]": Rule(is_ip_address, "must be an IPv4 or IPv6 address", "203.0.113.7"),
+    "nginx_proxy_self_signed_sites[]": Rule(is_app_name, "must be the name of an app", "shop"),
+    "letsencrypt_email": or_empty(
+        Rule(
+            is_email,
+            "must be an address that you read; Let's Encrypt refuses those of example.com",
+            "webmaster@flask-shop.com",
+        )
+    ),
+    "letsencrypt_server": Rule(
+        is_https_url,
+        "must be the https URL of an ACME directory, without a password in it",
+        "https://acme-v02.api.letsencrypt.org/directory",
+    ),
+    "letsencrypt_ca_bundle": Rule(
+        is_host_path, "must be the absolute path of a file on the host", "/etc/ssl/certs/ca-certificates.crt"
+    ),
+    "letsencrypt_eab{key}": matches(r"kid|hmac_key", "must be kid or hmac_key", "kid"),
+    "letsencrypt_eab{value}": Rule(
+        lambda value: isinstance(value, str) and re.fullmatch(r"[!-~]{1,500}", value) is not None,
+        "must be one word, as the authority gives it",
+        "kid-7Jx2",
+    ),
+    "letsencrypt_webroot": Rule(is_host_path, "must be the absolute path of a directory on the host", "/var/www/html"),
+    "letsencrypt_dns_plugin": or_empty(
+        matches(r"dns-[a-z0-9-]{1,50}", "must be the name of an authenticator of certbot's", "dns-rfc2136")
+    ),
+    "letsencrypt_dns_packages[]": matches(
+        r"[A-Za-z0-9][^\x00-\x1f\x7f]*",
+        "must be one line of a requirements file that names a package",
+        "certbot-dns-rfc2136==5.8.0",
+    ),
+    "letsencrypt_dns_credentials{key}": matches(
+        r"dns_[a-z0-9_]{1,80}", "must be a name of the plugin's file of credentials", "dns_rfc2136_server"
+    ),
+    "letsencrypt_dns_credentials{value}": Rule(
+        lambda value: (
+            isinstance(value, int) or (isinstance(value, str) and is_one_line(value) and not {"'", '"'} <= set(value))
+        ),
+        "must be a number, or a text on one line with only one kind of quotes in it",
+        "192.0.2.53",
+    ),
+    "letsencrypt_dns_propagation": between(0, 3600, 60, "seconds"),
+    "letsencrypt_link": or_empty(
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/etc/nginx/certificates/{name}")
+    ),
+    "letsencrypt_validate": or_empty(
+        Rule(is_command, "must be one command on one line, which no shell runs", "nginx -t")
+    ),
+    "letsencrypt_reload": or_empty(
+        matches(r"[A-Za-z0-9@._][A-Za-z0-9@._-]*\.service", "must be the name of a systemd service", "nginx.service")
+    ),
+    "letsencrypt_probe_port": between(0, 65535, 443),
+    "letsencrypt_textfile_directory": or_empty(
+        Rule(is_host_path, "must be the absolute path of a directory on the host", "/var/lib/prometheus/node-exporter")
+    ),
+}
+RULES["letsencrypt_profile"] = or_empty(RULES["acme.profile"])
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")

@@ -26,6 +26,7 @@ ENTRIES = {
     "nginx_proxy": "nginx_proxy_sites",
     "app_processes": "app_processes_apps",
     "node_exporter": "node_exporter_apps",
+    "letsencrypt": "letsencrypt_certificates",
 }
 """By role: the variable that holds its list of entries. A role that serves the host as a whole has none."""
 

@@ -225,7 +225,8 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     if entry.get("wheelhouse") and entry.get("extra_index"):
         errors.append(f"{place}.extra_index: is not asked when there is a wheelhouse; keep one of them")
     errors += _nested_paths(entry.get("shared_paths"), f"{place}.shared_paths")
-    return errors + _impossible_servers(entry, place) + _front_door_errors(entry, place)
+    errors += _main_name_errors(entry, place) + _impossible_servers(entry, place) + _front_door_errors(entry, place)
+    return errors
 
 
 def _impossible_servers(entry: Mapping[str, t.Any], place: str) -> list[str]:
@@ -321,6 +322,16 @@ def _process_errors(process: Mapping[str, t.Any], place: str) -> list[str]:
 
 def _dictionary(value: t.Any) -> Mapping[str, t.Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _main_name_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
+    domains = entry.get("domains")
+    first = domains[0] if isinstance(domains, (list, tuple)) and domains else ""
+    if "wsgi" in entry and isinstance(first, str) and first.startswith("*.") and RULES["domains[]"].accepts(first):
+        return [
+            f"{place}.domains[0]: the app is asked by its first name, which cannot be '{first}'; put another before it"
+        ]
+    return []
 
 
 def _unsafe_settings(variables: Mapping[str, t.Any], place: str) -> list[str]:
@@ -494,6 +505,97 @@ def _missing(place: str, key: str, options: Options, path: str = "") -> str:
     needed = options[key].get("required") or (not path and key in NEEDED_WHEN_PRESENT)
     words = "is missing" if needed else "is empty"
     return f"{place}.{key}: {words}{hint or '; leave it out for the default'}"
+
+
+PUBLIC_AUTHORITIES = (
+    "letsencrypt.org", "zerossl.com", "pki.goog", "sectigo.com", "ssl.com", "buypass.com", "digicert.com",
+)  # fmt: skip
+"""Those that know nobody's private names, by the end of their server's name."""
+
+PRIVATE_NAMES = re.compile(
+    r"(^|\.)(test|local|localhost|localdomain|internal|intranet|lan|home|corp|private|invalid|onion|home\.arpa|example"
+    r"|example\.(com|net|org))$"
+)
+"""Names that nobody outside can look up."""
+
+MOST_NAMES = {"tlsserver": 25, "shortlived": 25}
+"""How many names a certificate of Let's Encrypt may have, by profile."""
+
+
+def certificate_errors(entries: t.Any, name: str, variables: Mapping[str, t.Any]) -> list[str]:
+    """What an authority would refuse, or could not do, of the certificates that the entries want.
+
+    :param variables: all variables of the host.
+    """
+    options = role_options("letsencrypt")
+    given = {key: variables.get(key, option.get("default")) for key, option in options.items()}
+    if name != ENTRIES["letsencrypt"] and not given["letsencrypt_email"]:
+        return []  # the playbook turns it on by the address
+    errors = _authority_errors(given)
+    for index, entry in enumerate(entries if isinstance(entries, (list, tuple)) else []):
+        if isinstance(entry, Mapping) and entry.get("state", "present") == "present" and not entry.get("certificate"):
+            acme = entry.get("acme") or {}
+            if isinstance(acme, Mapping) and acme.get("enabled", True):
+                errors += _order_errors(entry, acme, f"{name}[{index}]", given)
+    return errors
+
+
+def _authority_errors(given: Mapping[str, t.Any]) -> list[str]:
+    errors = []
+    default = role_options("letsencrypt")["letsencrypt_server"]["default"]
+    if given["letsencrypt_staging"] and given["letsencrypt_server"] != default:
+        errors.append(
+            "letsencrypt_staging: is the staging server of Let's Encrypt; leave it out with letsencrypt_server"
+        )
+    eab = given["letsencrypt_eab"]
+    if eab and isinstance(eab, Mapping):
+        errors += [
+            f"letsencrypt_eab.{key}: is missing; the authority gives both of kid and hmac_key"
+            for key in ("kid", "hmac_key")
+            if key not in eab
+        ]
+        if not given["letsencrypt_email"]:
+            errors.append("letsencrypt_email: an account that is bound by letsencrypt_eab needs one")
+    if given["letsencrypt_dns_plugin"] and not given["letsencrypt_dns_credentials"]:
+        errors.append(
+            "letsencrypt_dns_credentials: are missing; the documentation of the plugin "
+            f"{given['letsencrypt_dns_plugin']} says which ones it needs"
+        )
+    return errors
+
+
+def _order_errors(
+    entry: Mapping[str, t.Any], acme: Mapping[str, t.Any], place: str, given: Mapping[str, t.Any]
+) -> list[str]:
+    """What is wrong with one certificate that is wanted."""
+    errors = []
+    server = str(given["letsencrypt_server"]).split("/")
+    public = len(server) > 2 and server[2].endswith(PUBLIC_AUTHORITIES)
+    challenge = acme.get("challenge") or given["letsencrypt_challenge"]
+    profile = acme.get("profile") or given["letsencrypt_profile"]
+    addresses = acme.get("ip_addresses") or []
+    names = [domain for domain in entry.get("domains") or [] if isinstance(domain, str)]
+    off = f"leave the name out, or set {place}.acme: {{enabled: false}}"
+    for index, domain in enumerate(names):
+        if domain.startswith("*.") and challenge != "dns-01":
+            errors.append(
+                f"{place}.domains[{index}]: '{domain}' needs the challenge dns-01, and a letsencrypt_dns_plugin; {off}"
+            )
+        if public and PRIVATE_NAMES.search(domain):
+            errors.append(f"{place}.domains[{index}]: no public authority knows the name '{domain}'; {off}")
+    if challenge == "dns-01" and not given["letsencrypt_dns_plugin"]:
+        errors.append(f"{place}: the challenge dns-01 needs letsencrypt_dns_plugin; a good value is dns-rfc2136")
+    if addresses and challenge != "http-01":
+        errors.append(f"{place}.acme.ip_addresses: go with the challenge http-01 only")
+    if addresses and public and profile != "shortlived":
+        errors.append(f"{place}.acme.ip_addresses: need the profile shortlived, in {place}.acme.profile")
+    most = MOST_NAMES.get(profile, 100)
+    if len(names) + len(addresses) > most:
+        errors.append(
+            f"{place}.domains: {len(names) + len(addresses)} names are more than the {most} that a certificate "
+            f"{f'of the profile {profile} ' if profile else ''}may have; make two apps of it, or use '*.'"
+        )
+    return errors
 
 
 def _nearest(name: t.Any, known: Iterable[str]) -> str:

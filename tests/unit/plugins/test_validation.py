@@ -69,7 +69,11 @@ def with_value(path: str, value: Any) -> tuple[dict[str, Any], str]:
         return app(locations=[{"path": "/a/", option: value}]), place
     if len(options) == 1:
         return app(**{options[0]: value}), place
-    beside = {"source": {"version": "v1"} if path == "source.git" else {"git": SHOP["source"]["git"]}}
+    pair = {"fullchain": "/etc/ssl/shop.pem", "privkey": "/etc/ssl/shop.key"}
+    beside = {
+        "certificate": pair,
+        "source": {"version": "v1"} if path == "source.git" else {"git": SHOP["source"]["git"]},
+    }
     base = {"static": {"path": "static"}}.get(options[0], beside.get(options[0], {}))
     if path in ("source.path", "source.pypi", "source.archive", "source.wheel"):
         base = {}
@@ -95,7 +99,7 @@ BAD: dict[str, list[Any]] = {
     ],
     "domains[]": [
         "", "exa mple.com", "http://shop.example.com", "shop.example.com/", "shop.example.com:443", "shop.example.com.",
-        "-a.com", "a-.com", LONG_LABEL, LONG_NAME, "my_shop.example.com", "münchen.de", "*.example.com", "localhost",
+        "-a.com", "a-.com", LONG_LABEL, LONG_NAME, "my_shop.example.com", "münchen.de", "*", "*.com", "a*.example.com", "*.*.example.com", "a.*.com", "localhost",
         "192.0.2.1", "2001:db8::1", "Shop.example.com", "a..com", ".com", "a.com\n", "a.com;", "a.com b.com", "_", "~^a.com$",
     ],
     "wsgi": [
@@ -201,6 +205,12 @@ BAD: dict[str, list[Any]] = {
     "locations[].redirect": ["", "new", "//evil.example/x", "https://a.example", "/a b", "/a;", "/a\n", "/$uri", "ftp://a/b", "/{"],
     "locations[].snippet": ["", "  ", "a\0b;", "a\rb;"],
     "snippet": ["", "  ", "a\0b;", "a\rb;"],
+    "certificate.fullchain": ["", "shop.pem", "/etc/../shop.pem", "/etc/ssl/a b.pem", "/etc/ssl/a.pem\n", "/etc/ssl/a.pem;", "/"],
+    "certificate.privkey": ["", "~/shop.key", "/etc/ssl/{name}.key", "/etc//shop.key", 7],
+    "acme.challenge": ["tls-alpn-01", "dns", ""],
+    "acme.profile": ["", "short lived", "--help", "tlsserver\n", "Classic;", "a" * 65],
+    "acme.key_type": ["ed25519", "RSA", ""],
+    "acme.ip_addresses[]": ["", "203.0.113.0/24", "203.0.113", "2001:db8::g", "shop.example.com", "203.0.113.7\n", 7],
     "state": ["gone", "", True],
     "purge": ["yes", 1, "true"],
 }  # fmt: skip
@@ -331,7 +341,7 @@ A = {"name": "a", "command": "run a"}
         ({"processes": [{**A, "name": "migrate"}]}, "'shop-migrate' is already a unit of the app shop; each process needs"),
         ({"wokers": 2}, "flask_apps[0].wokers: is not a known option; did you mean 'workers'?"),
         ({"health": {"pth": "/"}}, "flask_apps[0].health.pth: is not a known option; did you mean 'path'?"),
-        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are allow, basic_auth, canonical_domain, "),
+        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are acme, allow, basic_auth, canonical_domain"),
         ({"bind": "0.0.0.0"}, "flask_apps[0].bind: is not a known option"),
         ({"source": {"git": "https://x/y"}}, "flask_apps[0].source.version: is needed with git; a good value is v1.4.2"),
         ({"source": {}}, "flask_apps[0].source: must have exactly one of git, archive, path, wheel and pypi, not none"),
@@ -346,6 +356,8 @@ A = {"name": "a", "command": "run a"}
         ({"domains": []}, "flask_apps[0].domains: must have at least one name; a good value is shop.example.com"),
         ({"domains": "a.example.com"}, "flask_apps[0].domains: must be a list, not 'a.example.com'"),
         ({"domains": ["a.com", "a.com"]}, "flask_apps[0].domains[1]: 'a.com' is already flask_apps[0].domains[0]; "),
+        ({"domains": ["*.a.com"]}, "flask_apps[0].domains[0]: the app is asked by its first name, which cannot be '*.a.com'"),
+        ({"certificate": {"fullchain": "/a.pem"}}, "flask_apps[0].certificate.privkey: is missing; a good value is /etc/ssl"),
         ({"worker_class": "sync", "threads": 4}, "flask_apps[0].threads: goes with worker_class gthread; "),
         ({"worker_class": "gevent", "threads": 4}, "threads: goes with worker_class gthread; a worker of class gevent"),
         ({"worker_class": "asgi", "threads": 2}, "threads: goes with worker_class gthread; a worker of class asgi"),
@@ -409,6 +421,8 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected:
         {"limits": {"memory_high": 511, "memory_max": 512}},
         {"metrics": {"statsd": "h:1"}, "sandbox": {"strict": True, "without": ["PrivateNetwork"]}},
         {"shared_paths": ["data", "data2", "a/b", "a/c"]},
+        {"domains": ["a.com", "*.a.com"]},
+        {"acme": {"enabled": False}},
         {"state": "present"},
         {"hsts": {"preload": True, "include_subdomains": True}},
         {"hsts": {"max_age": 0}, "headers": {"X-Frame-Options": "", "Permissions-Policy": 'geolocation=(self "x")'}},
@@ -579,6 +593,33 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "logrotate_compress": ["yes", 1],
     "logrotate_dateext": ["yes", 1],
     "logrotate_schedule": ["weekly", "", True],
+    "nginx_proxy_self_signed_sites": [["Shop"], "shop", [""], ["../shop"]],
+    "letsencrypt_email": ["ops", "ops@", "@flask-shop.com", "ops@example.com", "ops@shop.test", "a b@flask-shop.com", "a@b.com\n"],
+    "letsencrypt_server": [
+        "", "http://acme.flask-shop.com/dir", "acme.flask-shop.com", "https://", "https://me:canary@ca.flask-shop.com/dir",
+        "https://ca.flask-shop.com/a b", "https://ca.flask-shop.com:x/dir", "https://ca.flask-shop.com/dir\n", "ftp://x/",
+    ],
+    "letsencrypt_staging": ["yes", 1],
+    "letsencrypt_ca_bundle": ["", "ca.pem", "/etc/../ca.pem", "/etc/ca.pem\n"],
+    "letsencrypt_eab": [[], {"key": "x"}, {"kid": ""}, {"kid": "a b"}, {"hmac_key": "canary\n"}, {"kid": 7}],
+    "letsencrypt_challenge": ["tls-alpn-01", "http", ""],
+    "letsencrypt_webroot": ["", "html", "/var/www/../x", "/var/www\n", "/var/my www"],
+    "letsencrypt_precheck": ["yes", 1],
+    "letsencrypt_dns_plugin": ["rfc2136", "dns-", "--help", "dns-x y", "certbot-dns-x", "dns-x\n"],
+    "letsencrypt_dns_packages": [["-r x"], [""], "certbot-dns-x", ["a\nb"]],
+    "letsencrypt_dns_credentials": [
+        [], {"server": "x"}, {"dns_x": ""}, {"dns_x": "a\nb"}, {"dns_x": ["a"]}, {"dns_x": "'\""}, {"dns-x": "a"},
+    ],
+    "letsencrypt_dns_propagation": [-1, 3601, True, "60"],
+    "letsencrypt_key_type": ["ed25519", ""],
+    "letsencrypt_profile": ["short lived", "--help", "tlsserver\n"],
+    "letsencrypt_link": ["/etc/nginx/certificates", "{name}", "/etc/{name}/../x", "/etc/{name}\n", "/etc/%h/{name}"],
+    "letsencrypt_validate": ["-t", "nginx -t && id", "nginx 't", "a\nb"],
+    "letsencrypt_reload": ["nginx", "nginx.socket", "-x.service", "a b.service", "nginx.service\n"],
+    "letsencrypt_probe_port": [-1, 65536, "443", True],
+    "letsencrypt_required": ["yes", 1],
+    "letsencrypt_revoke": ["yes", 1],
+    "letsencrypt_textfile_directory": ["metrics", "/var/../x", "/var/m\n", "/"],
     "python_app_root": [
         "", "/", "/etc", "/etc/{name}", "/home/{name}", "/root/{name}", "/tmp/{name}", "/{name}", "/x{name}/a", "srv/{name}",
         "/srv", "/srv/{name}/..", "/srv/my apps/{name}", "/srv/{nmae}", "/srv/{name}\n", "/srv/%h/{name}",
@@ -654,7 +695,9 @@ GOOD_TOGETHER = {
 def test_a_bad_variable_of_a_role_is_refused(name: str, value: Any):
     errors = variable_errors({name: value}, EVERY_ROLE)
     assert len(errors) == 1, errors
-    assert errors[0].startswith((f"{name}: ", f"{name}[0]: ", f"{name}.shop: "))
+    assert errors[0].startswith(
+        (f"{name}: ", f"{name}[0]: ", f"{name}.shop: ", f"{name}.kid: ", f"{name}.hmac_key: ", f"{name}.dns_x: ")
+    )
     assert "\n" not in errors[0]
 
 
@@ -855,7 +898,7 @@ LOGROTATE = CONTROL + "\"'#\\,;$`&|()<>[]!~="
 
 LANDS_IN: dict[str, str] = {
     "name": NGINX + UNIT + "/.@",  # units, paths, upstream
-    "domains[]": NGINX + "/:,*_",  # server_name, and a list that openssl takes apart at the commas
+    "domains[]": NGINX + "/:,_",  # server_name, and a list that openssl takes apart at the commas
     "static.url": NGINX,  # location
     "client_max_body_size": NGINX,
     "wsgi": ARGUMENT,  # quoted as JSON in gunicorn.conf.py
@@ -900,6 +943,26 @@ LANDS_IN: dict[str, str] = {
     "gunicorn_systemd_writable_directory": UNIT,
     "gunicorn_systemd_release_link": ARGUMENT,
     "gunicorn_systemd_releases{key}": UNIT,
+    "certificate.fullchain": ARGUMENT + " ",
+    "certificate.privkey": ARGUMENT + " ",
+    "acme.profile": ARGUMENT + " ",
+    "acme.ip_addresses[]": ARGUMENT + " ",
+    "nginx_proxy_self_signed_sites[]": ARGUMENT,
+    "letsencrypt_email": ARGUMENT + " ",
+    "letsencrypt_server": ARGUMENT + " ",
+    "letsencrypt_ca_bundle": ARGUMENT + " ",
+    "letsencrypt_eab{key}": ARGUMENT + " =",
+    "letsencrypt_eab{value}": ARGUMENT + " ",
+    "letsencrypt_webroot": ARGUMENT + " ",
+    "letsencrypt_dns_plugin": ARGUMENT + " /",
+    "letsencrypt_dns_packages[]": ARGUMENT,
+    "letsencrypt_dns_credentials{key}": ARGUMENT + " =",
+    "letsencrypt_dns_credentials{value}": ARGUMENT,  # quoted where it is written
+    "letsencrypt_profile": ARGUMENT + " ",
+    "letsencrypt_link": UNIT,
+    "letsencrypt_validate": ARGUMENT,
+    "letsencrypt_reload": ARGUMENT + " /",
+    "letsencrypt_textfile_directory": ARGUMENT + " ",
     "python_app_pinned_releases{key}": UNIT,
     "node_exporter_release_link": ARGUMENT,
     "node_exporter_units[]": ARGUMENT + " ",

@@ -1,0 +1,348 @@
+"""What a visitor gets when certificates come, change, move, fail and go. Later tests build on earlier ones."""
+
+import json
+import re
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+CONVERGE = str(Path(__file__).parents[1] / "converge.yml")
+SERVICE = "flask-ops-letsencrypt.service"
+PROGRAM = "ansible_collections.flask_ops.production.plugins.module_utils._certificates"
+CANARY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+STAGING = "https://staging.test.example:14100/dir"
+OTHER = {
+    "letsencrypt_server": "https://ca.test.example:14200/dir",
+    "letsencrypt_eab": {"kid": "kid-1", "hmac_key": CANARY},
+}
+
+
+@pytest.fixture(autouse=True)
+def root(host):
+    with host.sudo():
+        yield
+
+
+@pytest.fixture
+def served(host):
+    """`served("shop.test.example")`: the certificate that nginx shows under this name."""
+
+    def get(name):
+        connect = f"openssl s_client -connect 127.0.0.1:443 -servername {name} </dev/null 2>/dev/null"
+        return Certificate(host.check_output(f"sh -c '{connect} | openssl x509 -noout -serial -issuer -text'"))
+
+    return get
+
+
+def first(pattern, text):
+    found = re.search(pattern, text, re.MULTILINE)
+    assert found, text
+    return found[1]
+
+
+class Certificate:
+    def __init__(self, text):
+        self.serial = first(r"serial=(\S+)", text)
+        self.issuer = first(r"issuer=(.*)", text)
+        self.names = set(re.findall(r"DNS:([^,\s]+)", text))
+        self.key = "rsa" if "rsaEncryption" in text else "ecdsa"
+
+    @property
+    def of_an_authority(self):
+        return "Pebble" in self.issuer
+
+
+@pytest.fixture
+def apply(host, play):
+    """`apply(shop={...})`: run the play with some options of some apps changed."""
+    apps = host.ansible.get_variables()["flask_apps"]
+
+    def run(only=None, variables=None, **changes):
+        chosen = [app for app in apps if only is None or app["name"] in only]
+        known = {app["name"] for app in chosen}
+        given = [{**app, **changes.get(app["name"], {})} for app in chosen]
+        given += [{"name": name, **options} for name, options in changes.items() if name not in known]
+        done = play(CONVERGE, **(variables or {}), flask_apps=given)
+        assert CANARY not in done.output
+        return done
+
+    return run
+
+
+def look_after(host, later="+0"):
+    """Run what the timer runs, at a later time."""
+    return host.run(
+        f"env PYTHONPATH=/opt/flask-ops/lib PYTHONDONTWRITEBYTECODE=1 faketime -f {later} python3 -m {PROGRAM}"
+    )
+
+
+def metric(host, family, **labels):
+    text = host.file("/var/lib/metrics/letsencrypt.prom").content_string
+    wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return float(first(rf"^letsencrypt_{family}{{{wanted}}} (\S+)$", text))
+
+
+# --- the first certificates -------------------------------------------------------------------------------------------
+
+
+def test_the_certificate_of_the_authority_is_served_with_its_chain(host, address, served):
+    found = served("shop.test.example")
+    assert found.of_an_authority
+    assert (found.names, found.key) == ({"shop.test.example", "www.test.example"}, "ecdsa")
+    assert host.file("/etc/nginx/certificates/shop").linked_to == "/etc/letsencrypt/live/shop"
+    fetch = "import ssl,urllib.request as u; c=ssl._create_unverified_context(); "
+    fetch += 'print(u.urlopen("https://127.0.0.1:14001/roots/0", context=c).read().decode())'
+    trusted = ssl.create_default_context(cadata=host.check_output(f"python3 -c '{fetch}'"))
+    for name in found.names:
+        with trusted.wrap_socket(socket.create_connection((address, 443), timeout=20), server_hostname=name):
+            pass
+
+
+def test_what_could_not_be_had_is_told_and_ends_the_run_only_where_that_is_asked_for(host, apply, served):
+    # The run before this one, with the same names, ended well.
+    before = served("shop.test.example").serial
+    done = apply(variables={"letsencrypt_required": True})
+    assert done.status != 0
+    assert "blog: NOT as it should be; there is none of the authority." in done.output
+    assert "lost.test.example does not resolve" in done.output
+    assert "wrong.test.example: 192.0.2.1 gives no answer" in done.output
+    assert "2 of 3 names do not lead here over HTTP, so the authority was not asked" in done.output
+    assert "blog.test.example" not in host.check_output("journalctl --unit pebble@main.service")
+    assert not served("blog.test.example").of_an_authority
+    assert served("shop.test.example").serial == before
+
+
+def test_metrics_tell_when_certificates_end_and_whether_they_are_served(host):
+    end = metric(host, "certificate_expiry_timestamp_seconds", name="shop", domain="www.test.example")
+    now = int(host.check_output("date +%s"))
+    assert 89 * 86400 < end - now < 91 * 86400
+    assert metric(host, "certificate_served", name="shop") == 1
+    assert (metric(host, "certificate_served", name="blog"), metric(host, "last_run_success", name="blog")) == (0, 0)
+
+
+# --- the timer --------------------------------------------------------------------------------------------------------
+
+
+def test_the_timer_gets_what_the_first_run_could_not_and_is_quiet_then(host, unit, served):
+    timer = host.service("flask-ops-letsencrypt.timer")
+    assert timer.is_enabled
+    assert timer.is_running
+    here = host.check_output("hostname -I").split()[0]
+    # The file is a mount in a container: it is written to, not replaced.
+    host.check_output(f"sh -c 'echo {here} wrong.test.example lost.test.example >> /etc/hosts'")
+    host.check_output(
+        "sh -c 'grep -v ^192.0.2.1 /etc/hosts > /root/hosts; cat /root/hosts > /etc/hosts; rm /root/hosts'"
+    )
+    unit(SERVICE)
+    host.check_output(f"systemctl start {SERVICE}")
+    blog = served("blog.test.example")
+    assert blog.of_an_authority
+    assert metric(host, "last_run_success", name="blog") == 1
+    shop = served("shop.test.example")
+    host.check_output(f"systemctl start {SERVICE}")
+    assert (served("blog.test.example").serial, served("shop.test.example").serial) == (blog.serial, shop.serial)
+
+
+def test_the_service_can_do_little_besides(host):
+    exposure = host.run(f"systemd-analyze security {SERVICE}").stdout.splitlines()[-1]
+    assert float(first(r"(\d+\.\d+)", exposure)) <= 5
+
+
+def test_a_certificate_is_renewed_when_it_is_due_and_not_before(host, served):
+    before = served("shop.test.example").serial
+    assert look_after(host, "+45d").rc == 0
+    assert served("shop.test.example").serial == before
+    done = look_after(host, "+88d")
+    assert done.rc == 0, done.stdout
+    assert "shop: renewed" in done.stdout
+    assert served("shop.test.example").serial != before
+
+
+@pytest.mark.parametrize(
+    ("authority", "lifetime"), [(14000, 90 * 24), (14400, 64 * 24), (14100, 45 * 24), (14300, 160)]
+)
+def test_each_lifetime_is_renewed_in_its_last_part_and_not_on_every_run(host, authority, lifetime):
+    """By certbot alone, at a clock that is set: what the timer asks it to do."""
+    certbot = "env REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt /opt/flask-ops/certbot/bin/certbot"
+    get = f"certonly --non-interactive --agree-tos --register-unsafely-without-email --cert-name life{lifetime}"
+    get += f" --server https://ca.test.example:{authority}/dir --webroot --webroot-path /var/lib/flask-ops/challenges"
+    host.check_output(f"{certbot} {get} --domain blog.test.example --domain shop.test.example")
+    serials = []
+    for part in (0, 0.45, 0.95):
+        later = f"faketime -f +{round(part * lifetime)}h"
+        renew = f"renew --non-interactive --no-random-sleep-on-renew --cert-name life{lifetime}"
+        host.check_output(f"{later} {certbot} {renew}")
+        shown = host.check_output(f"openssl x509 -noout -serial -in /etc/letsencrypt/live/life{lifetime}/cert.pem")
+        serials.append(shown)
+    host.check_output(f"{certbot} delete --non-interactive --cert-name life{lifetime}")
+    assert serials[0] == serials[1] != serials[2]
+
+
+# --- another certificate -----------------------------------------------------------------------------------------------
+
+
+def test_other_names_and_another_key_get_another_certificate(apply, served):
+    first = apply(shop={"domains": ["shop.test.example", "new.test.example"], "acme": {"key_type": "rsa"}})
+    assert first.status == 0, first.output
+    found = served("new.test.example")
+    assert (found.names, found.key) == ({"shop.test.example", "new.test.example"}, "rsa")
+    assert "without new.test.example; with www.test.example, which is not wanted any more" in first.output
+
+
+def test_from_one_authority_to_another_to_an_own_certificate_and_back(host, apply, served):
+    first = served("shop.test.example")
+    staging = apply(only=["shop"], variables={"letsencrypt_server": STAGING})
+    assert staging.status == 0, staging.output
+    second = served("shop.test.example")
+    assert second.of_an_authority
+    assert second.issuer != first.issuer
+
+    other = apply(only=["shop"], variables=OTHER)
+    assert other.status == 0, other.output
+    third = served("shop.test.example")
+    assert third.of_an_authority
+    assert third.issuer not in (first.issuer, second.issuer)
+
+    own = {"fullchain": "/root/shop.pem", "privkey": "/root/shop.key"}
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 30 -subj /CN=own"
+    names = "DNS:shop.test.example,DNS:www.test.example"
+    host.check_output(f"{make} -addext subjectAltName={names} -keyout {own['privkey']} -out {own['fullchain']}")
+    refused = apply(only=["shop"], shop={"certificate": {**own, "privkey": "/etc/test-ca/api.key"}})
+    assert refused.status != 0
+    assert "shop: certificate:" in refused.output
+    assert served("shop.test.example").serial == third.serial
+
+    by_path = apply(only=["shop"], variables=OTHER, shop={"certificate": own})
+    assert by_path.status == 0, by_path.output
+    fourth = served("shop.test.example")
+    assert fourth.issuer.endswith("own")
+    assert not host.file("/etc/letsencrypt/live/shop").exists
+
+    off = apply(only=["shop"], shop={"acme": {"enabled": False}})
+    assert off.status == 0, off.output
+    assert served("shop.test.example").issuer.endswith("shop.test.example")
+
+    back = apply()
+    assert back.status == 0, back.output
+    assert served("shop.test.example").issuer == first.issuer
+
+
+def test_no_secret_is_left_where_others_read(host):
+    # The journal first: it tells what sudo runs, and so also what is looked for below.
+    assert CANARY not in host.check_output("journalctl --no-pager")
+    # Not /var/log/journal, for the same reason, in a second run of these tests.
+    assert (
+        host.run(f"grep -rlF {CANARY} /etc/letsencrypt /etc/flask-ops /var/log/letsencrypt /run/flask-ops /tmp").stdout
+        == ""
+    )
+
+
+def test_a_wildcard_is_got_by_dns_and_a_profile_that_is_not_offered_is_told(host, apply, served):
+    credentials = {
+        "dns_rfc2136_server": "127.0.0.1",
+        "dns_rfc2136_name": "acme",
+        "dns_rfc2136_secret": "YSBzZWNyZXQgb2YgdGhlIG5hbWUgc2VydmVy",
+        "dns_rfc2136_algorithm": "HMAC-SHA256",
+    }
+    variables = {
+        "letsencrypt_dns_plugin": "dns-rfc2136",
+        "letsencrypt_dns_packages": ["certbot-dns-rfc2136==5.8.0"],
+        "letsencrypt_dns_credentials": credentials,
+        "letsencrypt_dns_propagation": 1,
+    }
+    domains = ["wildcard.test.example", "*.wildcard.test.example"]
+    shop = served("shop.test.example")
+    done = apply(
+        variables=variables,
+        shop={"acme": {"profile": "shortlived"}},
+        api={"domains": domains, "acme": {"challenge": "dns-01"}},
+    )
+    assert done.status == 0, done.output
+    # Beside it, one that cannot be had.
+    assert "The authority does not offer the profile" in done.output
+    assert served("shop.test.example").serial == shop.serial
+    assert credentials["dns_rfc2136_secret"] not in done.output
+    found = served("anything.wildcard.test.example")
+    assert found.of_an_authority
+    assert found.names == set(domains)
+    assert host.file("/etc/letsencrypt/credentials/dns-rfc2136.ini").mode == 0o600
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_authority_that_is_down_takes_nothing_with_it(host, apply, served):
+    host.check_output("systemctl stop pebble@main.service")
+    before = served("shop.test.example").serial
+    first = apply(late={"domains": ["api.test.example"]})
+    assert first.status == 0
+    assert "The authority does not answer at https://ca.test.example:14000/dir" in first.output
+    assert not served("api.test.example").of_an_authority
+    renewal = look_after(host, "+88d")
+    assert renewal.rc == 1
+    assert "shop: NOT as it should be; ends" in renewal.stdout
+    assert served("shop.test.example").serial == before
+    assert metric(host, "last_run_success", name="shop") == 0
+    # It has forgotten all accounts, as a new one would. They are made anew.
+    host.check_output("systemctl start pebble@main.service")
+    later = look_after(host)
+    assert later.rc == 0, later.stdout
+    assert "late: issued" in later.stdout
+    assert served("api.test.example").of_an_authority
+
+
+def test_a_proxy_that_refuses_its_files_keeps_the_old_certificate_until_they_are_right(host, served):
+    before = served("shop.test.example").serial
+    host.check_output("sh -c 'echo nonsense > /etc/nginx/sites-enabled/foreign'")
+    broken = look_after(host, "+88d")
+    host.check_output("rm /etc/nginx/sites-enabled/foreign")
+    assert broken.rc == 1
+    assert "The certificate is on the disk, but not served: nginx.service was not reloaded" in broken.stdout
+    assert "/etc/nginx/sites-enabled/foreign" in broken.stdout
+    assert served("shop.test.example").serial == before
+    assert metric(host, "certificate_served", name="shop") == 0
+    mended = look_after(host)
+    assert "shop: installed" in mended.stdout, mended.stdout
+    assert served("shop.test.example").serial != before
+    assert metric(host, "certificate_served", name="shop") == 1
+
+
+def test_a_certificate_that_has_ended_is_got_again(host, served):
+    before = served("shop.test.example").serial
+    done = look_after(host, "+89d")
+    assert done.rc == 0, done.stdout
+    host.check_output("systemctl stop pebble@main.service")
+    ended = look_after(host, "+95d")
+    host.check_output("systemctl start pebble@main.service")
+    assert ended.rc == 1
+    assert "(ended on" in ended.stdout or "NOT as it should be" in ended.stdout
+    assert served("shop.test.example").serial != before
+
+
+def test_what_was_deleted_is_restored(host, apply, served):
+    host.check_output("rm -r /etc/letsencrypt")
+    done = apply(late={"domains": ["api.test.example"]}, api={"state": "absent"})
+    assert done.status == 0, done.output
+    for name in ("shop.test.example", "blog.test.example", "api.test.example"):
+        assert served(name).of_an_authority
+    assert not apply(late={"domains": ["api.test.example"]}).changed
+
+
+def test_an_absent_app_loses_its_certificate_and_one_of_somebody_else_stays(host, apply, served):
+    host.check_output("cp -a /etc/letsencrypt/live/late /etc/letsencrypt/live/foreign")
+    gone = apply(
+        variables={"letsencrypt_revoke": True},
+        late={"state": "absent"},
+        foreign={"state": "absent"},
+        api={"state": "absent"},
+    )
+    assert gone.status == 0, gone.output
+    assert "late: removed" in gone.output
+    assert not host.file("/etc/letsencrypt/live/late").exists
+    assert host.file("/etc/letsencrypt/live/foreign").exists
+    assert "revoke" in host.check_output("journalctl --unit pebble@main.service").lower()
+    wanted = json.loads(host.file("/etc/flask-ops/letsencrypt.json").content_string)
+    assert [entry["name"] for entry in wanted["certificates"]] == ["shop", "blog"]
+    host.check_output("rm -r /etc/letsencrypt/live/foreign")

@@ -1,0 +1,260 @@
+#!/usr/bin/python
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: acme_certificates
+short_description: Certificates of an ACME authority, got by certbot, and served
+version_added: 0.1.0
+description:
+  - Compares what is wanted of each certificate (names, key type, profile, authority, challenge) with what is on the
+    disk. Only where something differs, certbot is asked for another one. A renewal is left to the timer.
+  - Before the authority is asked, a file is fetched through every name.
+  - A certificate is installed by its link, a test of the proxy's files and a reload. Then what is served is compared
+    with what is on the disk.
+  - A certificate that could not be had is a result with a reason, not a failure of the task; the others have their turn,
+    and what was served before is still served.
+  - Writes down what is wanted for the timer that the C(letsencrypt) role installs.
+author: [the flask_ops.production authors (@flask-ops)]
+options:
+  certificates:
+    description: The certificates that are wanted, as in the C(letsencrypt) role.
+    type: list
+    elements: dict
+    required: true
+  absent:
+    description: Names of certificates that are not wanted. Those that were made by this module are deleted.
+    type: list
+    elements: str
+    default: []
+  revoke:
+    description: Whether a certificate is revoked before it is deleted.
+    type: bool
+    default: false
+  server:
+    description: URL of the authority's ACME directory.
+    type: str
+    required: true
+  email:
+    description: Address of the account, for authorities that want one.
+    type: str
+    default: ""
+  eab:
+    description: C(kid) and C(hmac_key), for an authority that binds an account to one that it knows.
+    type: dict
+    default: {}
+  ca_bundle:
+    description: File on the host with the authorities that are trusted to speak for the ACME server.
+    type: str
+    default: ""
+  challenge:
+    description: How the authority is shown that the names are ours, where a certificate does not say it.
+    type: str
+    choices: [http-01, dns-01]
+    default: http-01
+  webroot:
+    description: The directory that is served over HTTP, under every name.
+    type: str
+    default: ""
+  dns_plugin:
+    description: certbot's authenticator for dns-01.
+    type: str
+    default: ""
+  dns_credentials:
+    description: The file with that plugin's credentials.
+    type: str
+    default: ""
+  dns_propagation:
+    description: Seconds that a DNS record gets to arrive at all name servers.
+    type: int
+    default: 60
+  key_type:
+    description: The kind of key, where a certificate does not say it.
+    type: str
+    choices: [ecdsa, rsa]
+    default: ecdsa
+  profile:
+    description: The authority's profile, where a certificate does not say it. None by default.
+    type: str
+    default: ""
+  precheck:
+    description: Whether to fetch a file through every name first.
+    type: bool
+    default: true
+  link:
+    description: The symbolic link by which a proxy reads a certificate; C({name}) stands for its name.
+    type: str
+    default: ""
+  validate:
+    description: A command that tests the proxy's files.
+    type: str
+    default: ""
+  reload:
+    description: The proxy's unit.
+    type: str
+    default: ""
+  probe_port:
+    description: The port on which the host is asked what it serves; V(0) for not at all.
+    type: int
+    default: 0
+  textfile_directory:
+    description: Where node_exporter reads metrics from files.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Says which certificates would be got or removed. Asks nobody.
+    support: full
+  diff_mode:
+    description: Shows why a certificate is got.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring the certificates to their state
+  flask_ops.production.acme_certificates:
+    certificates:
+      - name: shop
+        domains: [shop.example.com]
+    server: https://acme-v02.api.letsencrypt.org/directory
+    webroot: /var/www/html
+    reload: nginx.service
+"""
+
+RETURN = r"""
+summary:
+  description: A line for each certificate; more where it is not as it should be.
+  returned: success
+  type: list
+  elements: str
+failures:
+  description: The lines of those that are not as they should be.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates import (
+    Certificate,
+    Result,
+    Settings,
+    bring,
+    discard,
+    lock,
+    publish,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, systemctl
+
+OPTIONS = {
+    "certificates": {"type": "list", "elements": "dict", "required": True},
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "revoke": {"type": "bool", "default": False},
+    "server": {"type": "str", "required": True},
+    "email": {"type": "str", "default": ""},
+    "eab": {
+        "type": "dict",
+        "default": {},
+        "no_log": True,
+    },
+    "ca_bundle": {"type": "str", "default": ""},
+    "challenge": {"type": "str", "choices": ["http-01", "dns-01"], "default": "http-01"},
+    "webroot": {"type": "str", "default": ""},
+    "dns_plugin": {"type": "str", "default": ""},
+    "dns_credentials": {"type": "str", "default": ""},
+    "dns_propagation": {"type": "int", "default": 60},
+    "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
+    "profile": {"type": "str", "default": ""},
+    "precheck": {"type": "bool", "default": True},
+    "link": {"type": "str", "default": ""},
+    "validate": {"type": "str", "default": ""},
+    "reload": {"type": "str", "default": ""},
+    "probe_port": {"type": "int", "default": 0},
+    "textfile_directory": {"type": "str", "default": ""},
+}
+
+SETTINGS = (
+    "server", "email", "ca_bundle", "webroot", "dns_plugin", "dns_credentials", "dns_propagation", "precheck",
+    "validate", "reload", "probe_port", "textfile_directory",
+)  # fmt: skip
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    try:
+        with lock():
+            result = bring_all(module.params, module.check_mode)
+    except (CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    if module.params["certificates"] and debian_renews():
+        module.warn(
+            "Debian's own certbot.timer is active on this host. Its older certbot renews the same certificates by other "
+            "rules: systemctl disable --now certbot.timer"
+        )
+    module.exit_json(**result)
+
+
+def bring_all(params: dict, check_mode: bool) -> dict:
+    before = Settings.load()
+    ours = set(before.ours if before else ())
+    settings = Settings(
+        **{key: params[key] for key in SETTINGS},
+        certificates=tuple(described(entry, params) for entry in params["certificates"]),
+    )
+    results = [
+        discard(name, params["link"].format(name=name), settings, params["revoke"], check_mode)
+        for name in params["absent"]
+        if name in ours
+    ]
+    ours -= {result.name for result in results if result.action == "removed"}
+    eab = params["eab"] or None
+    for certificate in settings.certificates:
+        results.append(bring(certificate, settings, check_mode=check_mode, eab=eab))
+    written = Settings(
+        **{**vars(settings), "ours": tuple(sorted(ours | {entry.name for entry in settings.certificates}))}
+    )
+    # A host that never had a certificate from here gets no file about them.
+    rewritten = written != before and bool(before or settings.certificates)
+    if not check_mode and (before or settings.certificates):
+        if rewritten:
+            written.save()
+        publish(results, settings)
+    return {
+        "changed": rewritten or any(result.changed for result in results),
+        "summary": [result.summary for result in results],
+        "failures": [result.summary for result in results if result.problem],
+        "diff": [shown(result) for result in results if result.changed],
+    }
+
+
+def described(entry: dict, params: dict) -> Certificate:
+    own = entry.get("acme") or {}
+    return Certificate(
+        name=entry["name"],
+        domains=tuple(entry["domains"]),
+        ip_addresses=tuple(own.get("ip_addresses") or ()),
+        challenge=own.get("challenge") or params["challenge"],
+        key_type=own.get("key_type") or params["key_type"],
+        profile=own.get("profile") or params["profile"],
+        link=params["link"].format(name=entry["name"]),
+    )
+
+
+def shown(result: Result) -> dict:
+    why = "".join(f"{reason}\n" for reason in result.reasons)
+    title = f"certificate {result.name}"
+    return {"before": why, "after": f"{result.action}\n", "before_header": title, "after_header": title}
+
+
+def debian_renews() -> bool:
+    try:
+        systemctl("is-active", "--quiet", "certbot.timer")
+    except CommandError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
