@@ -132,8 +132,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     resolve,
     retire,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._sources import has_wheelhouse
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._sources import has_wheelhouse
 
 # What the action plugin of the same name makes of an entry.
 APP = {

@@ -719,7 +719,7 @@ RULES["letsencrypt_profile"] = or_empty(RULES["acme.profile"])
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")
-for _name in ("releases{key}", "releases{value}", "environment_file", "writable_directory"):
+for _name in ("releases{key}", "releases{value}", "credentials_file", "environment_file", "writable_directory"):
     RULES[f"app_processes_{_name}"] = RULES[f"gunicorn_systemd_{_name}"]
 RULES["locations[].client_max_body_size"] = RULES["client_max_body_size"]
 RULES["locations[].allow[]"] = RULES["nginx_proxy_trusted_proxies[]"] = RULES["allow[]"]

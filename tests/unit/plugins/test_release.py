@@ -25,13 +25,13 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     resolve,
     retire,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import (
     ArchiveSource,
     GitSource,
     PackageSource,
     source_of,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.modules import python_release
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -396,13 +396,11 @@ def test_what_an_administrator_put_there_is_kept(home: Path):
 
 
 def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox():
-    entry = {
-        "name": "shop", "source": {}, "wsgi": "shop:app", "requirements": "", "shared_paths": [], "static_path": "",
-        "migrate": "", "migrate_timeout": 300, "sandbox": {"strict": True, "without": ["ProcSubset"]},
-    }  # fmt: skip
+    entry = {name: option.get("default") for name, option in python_release.APP.items()}
+    entry |= {"name": "shop", "wsgi": "shop:app", "sandbox": {"strict": True, "without": ["ProcSubset"]}}
     params = {
         "root": "/srv/{name}", "environment_file": "/etc/{name}/environment", "python": "/usr/bin/python3", "keep": 3,
-        "archives": {}, "extra_requirements": ["a==1"], "extra_requirements_of": {"shop": ["b==1"], "blog": ["c==1"]},
+        "uploads": {}, "credentials_file": "", "extra_requirements": ["a==1"], "extra_requirements_of": {"shop": ["b==1"], "blog": ["c==1"]},
     }  # fmt: skip
     described = python_release.app_of(entry, params)
     assert described.extra_requirements == ("a==1", "b==1")

@@ -665,7 +665,7 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     ],
     "node_exporter_access_log": ["", "/var/log/nginx/access.log", "{name}", "/var/log/{name} x", "/var/log/{name}/../x"],
 }  # fmt: skip
-for _name in ("releases", "environment_file", "writable_directory"):
+for _name in ("releases", "credentials_file", "environment_file", "writable_directory"):
     BAD_VARIABLES[f"app_processes_{_name}"] = BAD_VARIABLES[f"gunicorn_systemd_{_name}"]
 
 BAD_TOGETHER: dict[str, list[Any]] = {
@@ -936,6 +936,7 @@ LANDS_IN: dict[str, str] = {
     "metrics.statsd": CONTROL + ' "\\',  # Python
     "sandbox.without[]": UNIT,
     "gunicorn_systemd_environment_file": UNIT,
+    "app_processes_credentials_file": UNIT,
     "app_processes_environment_file": UNIT,
     "app_processes_writable_directory": UNIT,
     "app_processes_releases{key}": UNIT,

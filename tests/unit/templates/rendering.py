@@ -90,7 +90,13 @@ def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
     if role == "app_processes":
         process = entry["processes"][0]
         command = command_line(process)
-        return {"app": entry, "process": process, "command": command, "release": RELEASE, "sandbox": sandbox(**entry["sandbox"])}
+        return {
+            "app": entry,
+            "process": process,
+            "command": command,
+            "release": RELEASE,
+            "sandbox": sandbox(**entry["sandbox"]),
+        }
     if role == "node_exporter":
         return {"exporter": {"name": "nginx", "description": "metrics", "command": "/usr/bin/true", "group": "adm"}}
     return {"site" if role == "nginx_proxy" else "app": entry}
