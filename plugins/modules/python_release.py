@@ -120,6 +120,7 @@ wanted_uploads:
 
 import contextlib
 import os
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
@@ -136,7 +137,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._sandbox impo
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import has_wheelhouse
 
 # What the action plugin of the same name makes of an entry.
-APP = {
+APP: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "purge": {"type": "bool", "default": False},

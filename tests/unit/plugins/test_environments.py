@@ -34,7 +34,7 @@ def written(code: Path, files: dict[str, str]) -> str:
 
 
 def digest(code: str, release: str = "r1", **changes: Any) -> str:
-    return Environment(app(**changes), code, release, "cpython-313", "uv==1").digest
+    return Environment(app(**changes), code, release, "cpython-313").digest
 
 
 @pytest.mark.parametrize(
