@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
             try:
                 uploads: dict[str, dict[str, str]] = {}
                 arguments["uploads"] = uploads
-                for name, _, kind in (item.partition("/") for item in wanted):
+                for name, _slash, kind in (item.partition("/") for item in wanted):
                     uploads.setdefault(name, {})[kind] = self._send(given[name], kind)
                 result = self._build(arguments, task_vars)
             finally:

@@ -19,7 +19,7 @@ COOKIES = ("SESSION_COOKIE_SECURE", "SESSION_COOKIE_HTTPONLY", "SESSION_COOKIE_S
 
 def load(wsgi: str) -> t.Any:
     """What gunicorn does with its argument, too. The expression keeps the rule for ``wsgi``: a name, or a call."""
-    module, _, expression = wsgi.partition(":")
+    module, _colon, expression = wsgi.partition(":")
     app = eval(expression, vars(importlib.import_module(module)))
     if not callable(app):
         raise TypeError(f"{wsgi} is {app!r}, which cannot be called")

@@ -55,7 +55,7 @@ STRICT: tuple[tuple[str, str], ...] = (
 )
 """What an app may not do besides, if it asks for a strict sandbox. Rated 0.7 at most."""
 
-NAMES = frozenset(name for name, _ in SANDBOX + STRICT)
+NAMES = frozenset(name for name, _value in SANDBOX + STRICT)
 
 
 def sandbox(strict: bool = False, without: Collection[str] = ()) -> list[tuple[str, str]]:

@@ -80,7 +80,7 @@ def is_ip_address(text: str) -> bool:
 
 def is_email(text: str) -> bool:
     """An address that somebody reads: the domains of the documentation are nobody's."""
-    local, _, domain = text.partition("@")
+    local, _at, domain = text.partition("@")
     return (
         re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}", local) is not None
         and is_domain(domain.lower())

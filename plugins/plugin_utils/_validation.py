@@ -286,7 +286,10 @@ def _front_door_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
                 f"{place}.locations[{index}].path: '{path}' has a location already; each needs one of its own"
             )
         taken.add(str(path))
-        if type(given) is int and type(timeout) is int and 0 < given < timeout:
+        if (
+            all(isinstance(value, int) and not isinstance(value, bool) for value in (given, timeout))
+            and 0 < given < timeout
+        ):
             errors.append(
                 f"{place}.locations[{index}].timeout: nginx would give up after {given} seconds and gunicorn after "
                 f"{timeout}; must be at least {timeout}"
