@@ -286,10 +286,7 @@ def _front_door_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
                 f"{place}.locations[{index}].path: '{path}' has a location already; each needs one of its own"
             )
         taken.add(str(path))
-        if (
-            all(isinstance(value, int) and not isinstance(value, bool) for value in (given, timeout))
-            and 0 < given < timeout
-        ):
+        if isinstance(given, int) and isinstance(timeout, int) and given is not True and 0 < given < timeout:
             errors.append(
                 f"{place}.locations[{index}].timeout: nginx would give up after {given} seconds and gunicorn after "
                 f"{timeout}; must be at least {timeout}"
