@@ -201,7 +201,11 @@ def main(settings_file: str) -> None:
     metrics += version_metrics()
     publish(f"{directory}/flask_ops.prom", "".join(map(str, metrics)))
     for exporter in settings["exporters"]:
-        pass_on(exporter["url"], exporter["prefix"], f"{directory}/{exporter['name']}.prom")
+        path = f"{directory}/{exporter['name']}.prom"
+        if exporter["state"] == "present":
+            pass_on(exporter["url"], exporter["prefix"], path)
+        else:
+            remove(path)
 
 
 if __name__ == "__main__":

@@ -1,62 +1,16 @@
 """What the exporters of a server tell, to whom, and what they survive. Later tests build on earlier ones."""
 
-import base64
 import http.client
 import re
-import socket
-import ssl
 import time
-from pathlib import Path
 
 import pytest
 
 testinfra_hosts = ["ansible://flask_servers"]
 
-CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
 METRICS = "/var/lib/prometheus/node-exporter"
 UNITS = ["node-exporter.service", "nginx-exporter.service", "access-log-exporter.service"]
 PROMETHEUS, READER = "prometheus:canary-9d1f7c20", "reader:canary-3b8e1a55"
-
-
-@pytest.fixture
-def scrape(host, address):
-    """`scrape(user)`: status and text of the metrics, asked as a Prometheus elsewhere asks."""
-
-    def ask(user=PROMETHEUS):
-        with host.sudo():
-            certificate = host.file("/etc/node-exporter/tls.crt").content_string
-        context = ssl.create_default_context(cadata=certificate)
-        connection = http.client.HTTPConnection(address, 9100)
-        plain = socket.create_connection((address, 9100), timeout=30)
-        connection.sock = context.wrap_socket(plain, server_hostname=f"node-exporter-{host.backend.host}")
-        headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
-        connection.request("GET", "/metrics", headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-
-    return ask
-
-
-@pytest.fixture
-def metrics(host, scrape):
-    """`metrics()`: the samples, by name and labels, after the collector has run once more."""
-
-    def ask(collect=True):
-        if collect:
-            with host.sudo():
-                host.check_output("systemctl start flask-ops-metrics.service")
-        status, text = scrape()
-        assert status == 200
-        samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in samples}
-
-    return ask
-
-
-@pytest.fixture
-def apply(host, play):
-    """Apply the role with some variables changed."""
-    return lambda **variables: play(str(CONVERGE), **variables)
 
 
 def test_the_exporters_run_and_come_back_after_a_reboot(unit):
@@ -137,7 +91,7 @@ def test_the_app_its_last_deploy_its_units_and_versions_are_told(host, metrics):
         'flask_ops_gunicorn_info{app="shop",version="27.0.1"}',
         f'flask_ops_python_info{{app="shop",version="{python}"}}',
         f'flask_ops_nginx_info{{version="{nginx}"}}',
-        'flask_ops_certificate_serial_match{certificate="shop"}',
+        'letsencrypt_certificate_served{name="shop"}',
     ):
         assert found.get(sample) == 1, [name for name in found if name.startswith("flask_ops")]
     assert found['flask_ops_app_configured_workers{app="shop"}'] == 2
@@ -153,14 +107,13 @@ def test_answers_are_counted_from_the_access_log(host, address, metrics):
         return connection.getresponse().status
 
     before = metrics()
-    paths = ["/", "/", "/broken", "/slow"]
-    assert [asked(path) for path in paths] == [200, 200, 500, 200]
+    paths = ["/", "/", "/broken", "/slow", "/text"]
+    assert [asked(path) for path in paths] == [200, 200, 500, 200, 200]
     combined = '192.0.2.7 - - [25/Nov/2026:21:00:00 +0000] "GET / HTTP/1.1" 404 12 "-" "x"'
     with host.sudo():
-        for line in (combined, f"{combined} shop.test.example 2f0c9a1b 4.217 -"):
-            assert host.run("echo %s >> /var/log/nginx/shop.access.log", line).rc == 0
+        assert host.run("echo %s >> /var/log/nginx/shop.access.log", combined).rc == 0
     deadline = time.monotonic() + 30
-    wanted = {"200": 3, "500": 1, "404": 2}
+    wanted = {"200": 4, "500": 1, "404": 1}
     while True:
         after = metrics()
         names = {code: f'flask_ops_responses_total{{app="shop",code="{code}"}}' for code in wanted}
@@ -174,7 +127,9 @@ def test_answers_are_counted_from_the_access_log(host, address, metrics):
         name = f'flask_ops_response_duration_seconds_bucket{{app="shop",le="{le}"}}'
         return after[name] - before.get(name, 0)
 
-    assert (bucket("0.25"), bucket("2.5"), bucket("5"), bucket("+Inf")) == (3, 4, 5, 5)
+    # The line that another nginx might have written tells no time.
+    assert bucket("+Inf") == 5
+    assert bucket("0.25") <= 3
 
 
 def test_what_nginx_tells_is_passed_on(metrics):
@@ -229,7 +184,19 @@ def test_secrets_are_for_root_alone_and_no_password_is_on_the_host(host):
         assert "canary" not in host.check_output("ps -eo args")
 
 
-def test_a_collector_that_there_is_not_changes_nothing(host, apply, scrape):
+def test_an_upstream_release_runs_where_it_was_asked_for(host):
+    program = host.check_output("readlink /proc/%s/exe", host.service("node-exporter").systemd_properties["MainPID"])
+    if host.backend.host == "debian13":
+        assert re.fullmatch(r"/opt/flask-ops/node_exporter-1[.]99[.]0-[0-9a-f]{12}/node_exporter", program)
+    else:
+        assert program == "/usr/bin/prometheus-node-exporter"
+
+
+# --- what changes nothing: each on one of the two -------------------------------------------------------------------------
+
+
+def test_a_collector_that_there_is_not_changes_nothing(host, apply, scrape, only_on):
+    only_on("debian12")
     refused = apply(node_exporter_collectors=["cpu", "astrology"])
     assert refused.status != 0
     assert "every file is as it was before" in refused.output
@@ -238,7 +205,8 @@ def test_a_collector_that_there_is_not_changes_nothing(host, apply, scrape):
     assert scrape()[0] == 200
 
 
-def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape):
+def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape, only_on):
+    only_on("debian13")
     with host.sudo():
         host.check_output("openssl genpkey -algorithm ed25519 -out /root/other.key")
         host.check_output(f"chmod 0777 {METRICS}")
@@ -255,44 +223,10 @@ def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape)
     assert host.file(METRICS).mode == 0o755
 
 
-@pytest.fixture
-def archive(host, tmp_path):
-    """Debian's program, packed as upstream packs it: on the controller for one server, served to the other."""
-    root, name = "node_exporter-1.99.0.linux-amd64", "node_exporter-1.99.0.tar.gz"
-    with host.sudo():
-        host.check_output("mkdir -p /srv/mirror")
-        pack = (
-            f"tar czf /srv/mirror/{name} --transform 's,.*,{root}/node_exporter,' -C /usr/bin prometheus-node-exporter"
-        )
-        host.check_output(pack)
-        checksum = host.check_output(f"sha256sum /srv/mirror/{name}").split()[0]
-        if host.backend.host == "debian12":
-            (tmp_path / name).write_bytes(host.file(f"/srv/mirror/{name}").content)
-            yield f"{tmp_path}/node_exporter-{{version}}.tar.gz", checksum
-        else:
-            serve = "systemd-run --unit mirror python3 -m http.server --bind 127.0.0.1 --directory /srv/mirror 8099"
-            host.check_output(serve)
-            yield "http://127.0.0.1:8099/node_exporter-{version}.tar.gz", checksum
-            host.check_output("systemctl stop mirror.service")
-        host.check_output("rm -r /srv/mirror")
-
-
-def test_an_upstream_release_runs_if_its_checksum_is_right_and_what_is_not_wanted_stops(host, apply, archive, metrics):
-    place, checksum = archive
-    upstream = {"node_exporter_version": "1.99.0", "node_exporter_archive": place}
-    refused = apply(**upstream, node_exporter_checksums={"amd64": "0" * 64})
+def test_an_archive_from_a_url_with_another_checksum_leaves_nothing_behind(host, apply, only_on):
+    only_on("debian13")
+    before = host.check_output("ls /opt/flask-ops")
+    refused = apply(node_exporter_checksums={"amd64": "0" * 64, "arm64": "0" * 64})
     assert refused.status != 0
-    assert not host.file("/opt/flask-ops/node_exporter-1.99.0-000000000000/node_exporter").exists
-
-    wanted = {**upstream, "node_exporter_checksums": {"amd64": checksum}, "node_exporter_nginx": False}
-    changed = apply(**wanted)
-    assert changed.status == 0, changed.output
-    program = f"/opt/flask-ops/node_exporter-1.99.0-{checksum[:12]}/node_exporter"
-    assert host.process.get(comm="node_exporter").args.startswith(program)
-    found = metrics()
-    assert found['flask_ops_app_healthy{app="shop"}'] == 1
-    for name in ("nginx-exporter.service", "access-log-exporter.service"):
-        assert not host.service(name).is_running
-        assert not host.service(name).is_enabled
-    again = apply(**wanted)
-    assert not again.changed, again.output
+    assert "did not match" in refused.output
+    assert host.check_output("ls /opt/flask-ops") == before

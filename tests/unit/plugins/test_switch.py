@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils import _switch
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics import last_deploys
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
     SLOTS,
     App,
@@ -501,6 +502,21 @@ def test_what_is_no_switch_is_not_logged(serving: FakeHost):
     crashed(serving)
     deploy(serving, "r1")
     assert len(serving.deploys) == 1
+
+
+def test_what_is_logged_is_what_the_metrics_are_made_of(serving: FakeHost, tmp_path: Path):
+    def told() -> tuple[bool, float]:
+        log = tmp_path / "deploys.jsonl"
+        log.write_text("".join(f"{json.dumps(line)}\n" for line in serving.deploys))
+        last = last_deploys(str(log))["shop"]
+        return last["ok"], last["seconds"]
+
+    deploy(serving, "r2")
+    assert told() == (True, 0.0)
+    serving.answers["r3"] = 500
+    with pytest.raises(SwitchError):
+        deploy(serving, "r3")
+    assert told() == (False, 30.0)
 
 
 def test_a_log_that_cannot_be_written_does_not_undo_a_switch(serving: FakeHost):

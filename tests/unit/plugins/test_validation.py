@@ -660,8 +660,8 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "node_exporter_nginx": ["yes"],
     "node_exporter_nginx_status": [
         "",
-        "127.0.0.1:8090", "http://192.0.2.7/status", "http://127.0.0.1:8090/a b", "unix:/run/x.sock", "unix:x:/y",
-        "http://127.0.0.1:8090/status\n",
+        "127.0.0.1:9112", "http://192.0.2.7/status", "http://127.0.0.1:9112/a b", "unix:/run/x.sock", "unix:x:/y",
+        "http://127.0.0.1:9112/status\n",
     ],
     "node_exporter_access_log": ["", "/var/log/nginx/access.log", "{name}", "/var/log/{name} x", "/var/log/{name}/../x"],
 }  # fmt: skip

@@ -1,0 +1,70 @@
+"""That what one role writes is what node_exporter reads."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.unit.templates.rendering import render
+
+REQUEST = {
+    "status": "404",
+    "body_bytes_sent": "153",
+    "request_time": "4.217",
+    "upstream_response_time": "4.216",
+    "upstream_status": "500",
+    "host": "shop.example.com",
+    "request_id": "2f0c9a1b",
+    "request": "GET / HTTP/1.1",
+}
+
+
+def log_line(name: str, **values: str) -> str:
+    """What nginx writes for a request, by the format of this name."""
+    (said,) = re.findall(rf"log_format {name} (.*?)';", render("nginx.conf.j2"), re.DOTALL)
+    form = "".join(re.findall("'([^']*)'", f"{said}'"))
+    assert "$request_time" in form
+    return re.sub(r"\$(\w+)", lambda variable: (REQUEST | values).get(variable[1], "-"), form)
+
+
+def counted(line: str) -> dict[str, list[str]]:
+    """What the program for mtail finds in a line: all values for each name."""
+    found: dict[str, list[str]] = {}
+    for pattern in re.findall("^  /(.*)/ {$", render("access-log.mtail.j2"), re.MULTILINE):
+        match = re.search(pattern, line)
+        for name, value in match.groupdict().items() if match else ():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("name", ["json", "text"])
+def test_answers_are_counted_in_both_formats_of_nginx_proxy(name: str):
+    assert counted(log_line(name)) == {"code": ["404"], "seconds": ["4.217"]}
+
+
+@pytest.mark.parametrize("name", ["json", "text"])
+@pytest.mark.parametrize("time", ["", "-", "0.001, 4.216", "0.001 : 4.216"])
+def test_an_answer_of_none_or_of_several_upstreams_has_one_time(name: str, time: str):
+    assert counted(log_line(name, upstream_response_time=time, upstream_status=time)) == {
+        "code": ["404"],
+        "seconds": ["4.217"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "quote"),
+    [("json", r"\""), ("text", r"\x22")],
+)
+def test_what_a_client_sends_is_not_counted(name: str, quote: str):
+    """nginx escapes quotes, so no client can write what the patterns look for."""
+    forged = '"status":500,"seconds":9.000," 500 1 "x" a b 9.000 -'.replace('"', quote)
+    line = log_line(name, http_user_agent=forged, http_referer=forged, request=forged, request_uri=forged)
+    assert counted(line) == {"code": ["404"], "seconds": ["4.217"]}
+
+
+def test_the_pattern_of_the_file_name_has_the_app():
+    (pattern,) = re.findall(r"^getfilename\(\) =~ /(.*)/ {$", render("access-log.mtail.j2"), re.MULTILINE)
+    found = re.match(pattern, "/var/log/nginx/shop.access.log")
+    assert found is not None
+    assert found["app"] == "shop"
