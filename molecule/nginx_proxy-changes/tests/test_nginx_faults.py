@@ -5,33 +5,33 @@ import http.client
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-MAINTENANCE = Path(__file__).parents[1] / "maintenance.yml"
 SLOW = 150
 
 
 @pytest.fixture
+def echo(site):
+    return site("echo", "echo.test.example")
+
+
+@pytest.fixture
 def maintenance(host, play):
-    """`maintenance("on")`: what playbooks/maintenance.yml does, for the site echo."""
-
-    def switch(state):
-        (echo,) = (site for site in host.ansible.get_variables()["nginx_proxy_sites"] if site["name"] == "echo")
-        return play(str(MAINTENANCE), nginx_proxy_sites=[echo], nginx_proxy_maintenance=state)
-
-    return switch
+    """`maintenance("on")`: what a user types, for the site echo."""
+    apps = host.ansible.get_variables()["nginx_proxy_sites"]
+    return lambda state: play("flask_ops.production.maintenance", flask_apps=apps, app="echo", state=state)
 
 
 def workers(host):
     return host.check_output("pgrep --parent $(cat /run/nginx.pid)").split()
 
 
-def test_maintenance_is_switched_without_a_reload_and_the_host_still_sees_the_app(host, echo, maintenance):
+def test_maintenance_is_switched_without_a_reload_and_the_host_still_sees_the_app(host, echo, site, maintenance):
     before = workers(host)
-    assert maintenance("maybe").status != 0
-    assert maintenance("on").changed
+    switched = maintenance("on")
+    assert switched.status == 0, switched.output
+    assert switched.changed
     assert not maintenance("on").changed
     for path, method in (("/", "GET"), ("/assets/style.css", "GET"), ("/ws/", "GET"), ("/", "POST")):
         answer = echo.ask(path, method)
@@ -41,7 +41,9 @@ def test_maintenance_is_switched_without_a_reload_and_the_host_still_sees_the_ap
         assert answer.headers["Strict-Transport-Security"]
     from_the_host = "curl --silent --insecure --resolve echo.test.example:443:127.0.0.1 https://echo.test.example/a"
     assert '"/a"' in host.check_output(from_the_host)
-    assert maintenance("off").changed
+    assert site("bystander", "bystander.test.example").ask("/").status == 401
+    back = maintenance("off")
+    assert back.status == 0, back.output
     assert echo.ask("/").status == 200
     assert workers(host) == before
 
@@ -90,13 +92,13 @@ def test_a_body_that_does_not_come_is_not_waited_for(echo):
 def test_an_app_that_is_stuck_gives_errors_within_the_timeout_and_then_serves_again(host, echo):
     """More requests than the app's backlog of 64 holds: none hangs."""
     with host.sudo():
-        host.check_output("systemctl kill --signal=STOP echo-app.service")
+        host.check_output("systemctl kill --signal=STOP probe-app.service")
     try:
         with ThreadPoolExecutor(100) as pool:
             answers = [answer.result() for answer in [pool.submit(ask_slowly, echo) for _ in range(100)]]
     finally:
         with host.sudo():
-            host.check_output("systemctl kill --signal=CONT echo-app.service")
+            host.check_output("systemctl kill --signal=CONT probe-app.service")
     assert {status for status, _ in answers} <= {502, 504}
     # timeout is 2, and nginx waits 5 longer; the rest is for a busy machine.
     assert max(seconds for _, seconds in answers) < 40
@@ -148,15 +150,3 @@ def test_nginx_comes_back_when_it_is_killed_also_without_a_name_server(host, ech
         host.check_output("sh -c 'kill -9 $(cat /run/nginx.pid)'")
         assert wait_for(echo) == 200
         host.check_output("sh -c 'cat /run/resolv.conf > /etc/resolv.conf && rm /run/resolv.conf'")
-
-
-def test_a_port_that_is_taken_is_named_and_nginx_starts_when_it_is_free(host, apply, echo):
-    with host.sudo():
-        host.check_output("systemctl stop nginx.service")
-        host.check_output("systemd-run --unit=taker /usr/bin/python3 -m http.server 443")
-        host.check_output("sh -c 'for i in $(seq 50); do ss -Hltn sport = 443 | grep -q . && break; sleep 0.2; done'")
-        refused = apply({"client_max_body_size": "2m"})
-        host.check_output("systemctl stop taker.service")
-    assert refused.status != 0
-    assert "443 failed (98: Address already in use)" in refused.output
-    assert wait_for(echo) == 200

@@ -1,0 +1,148 @@
+"""Runs that change something, that are refused, or that find something of somebody else. Each builds on the one before."""
+
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+
+NAMES = ["echo.test.example", "new.test.example"]
+CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
+
+
+@pytest.fixture
+def echo(site):
+    return site("echo", "echo.test.example")
+
+
+@pytest.fixture
+def apply(host, play):
+    """Apply the role with some options of the site echo, and some variables of the role, changed."""
+
+    def run(options=None, **variables):
+        first, *others = host.ansible.get_variables()["nginx_proxy_sites"]
+        return play(str(CONVERGE), nginx_proxy_sites=[{**first, **(options or {})}, *others], **variables)
+
+    return run
+
+
+def test_a_broken_file_of_somebody_else_stops_the_run_and_takes_our_change_back(host, apply, echo):
+    with host.sudo():
+        host.check_output("sh -c 'echo nonsense > /etc/nginx/sites-enabled/foreign'")
+        before = host.file("/etc/nginx/sites-enabled/echo.conf").content_string
+        refused = apply({"client_max_body_size": "2m"})
+        after = host.file("/etc/nginx/sites-enabled/echo.conf").content_string
+        host.check_output("rm /etc/nginx/sites-enabled/foreign")
+    assert refused.status != 0
+    assert "/etc/nginx/sites-enabled/foreign" in refused.output
+    assert before == after
+    assert echo.ask("/").status == 200
+
+
+def test_a_name_of_ours_in_a_file_of_somebody_else_stops_the_run(host, apply, echo):
+    stolen = "server { listen 443 ssl; server_name echo.test.example; ssl_reject_handshake on; }"
+    with host.sudo():
+        host.check_output(f"sh -c 'echo \"{stolen}\" > /etc/nginx/sites-enabled/a-foreign'")
+        refused = apply({"client_max_body_size": "2m"})
+        host.check_output("rm /etc/nginx/sites-enabled/a-foreign")
+    assert refused.status != 0
+    assert 'conflicting server name "echo.test.example"' in refused.output
+    assert echo.ask("/").status == 200
+
+
+def test_a_snippet_that_nginx_refuses_is_taken_back(host, apply, echo):
+    refused = apply({"snippet": "nonsense on;"})
+    assert refused.status != 0
+    assert 'unknown directive "nonsense"' in refused.output
+    with host.sudo():
+        assert "nonsense" not in host.file("/etc/nginx/sites-enabled/echo.conf").content_string
+    assert echo.ask("/").status == 200
+
+
+def test_a_port_that_is_taken_is_named_and_nginx_starts_when_it_is_free(host, apply, echo):
+    with host.sudo():
+        host.check_output("systemctl stop nginx.service")
+        host.check_output("systemd-run --unit=taker /usr/bin/python3 -m http.server 443")
+        host.check_output("sh -c 'for i in $(seq 50); do ss -Hltn sport = 443 | grep -q . && break; sleep 0.2; done'")
+        refused = apply({"client_max_body_size": "2m"})
+        host.check_output("systemctl stop taker.service")
+    assert refused.status != 0
+    assert "443 failed (98: Address already in use)" in refused.output
+    # systemd tries again every two seconds.
+    deadline = time.monotonic() + 60
+    while not host.service("nginx.service").is_running and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert echo.ask("/").status == 200
+
+
+def test_what_a_trusted_proxy_says_is_believed(host, apply, echo):
+    network = f"{echo.address.rsplit('.', 1)[0]}.0/24"
+    changed = apply(
+        nginx_proxy_trusted_proxies=[network],
+        nginx_proxy_log_format="text",
+        nginx_proxy_tls="modern",
+        nginx_proxy_http3=True,
+    )
+    assert changed.status == 0, changed.output
+    said = {"X-Forwarded-For": "203.0.113.9, 192.0.2.1", "X-Request-ID": "from-the-proxy-1"}
+    got = echo.ask("/text", headers=said).json["headers"]
+    assert got["x-forwarded-for"] == got["x-real-ip"] == "192.0.2.1"
+    assert got["x-request-id"] == "from-the-proxy-1"
+    with host.sudo():
+        (line,) = host.check_output("grep /text /var/log/nginx/echo.access.log").splitlines()
+    assert line.startswith("192.0.2.1 - - [")
+
+
+def test_tls_1_2_is_refused_where_it_is_not_wanted(echo):
+    context = ssl.create_default_context(cadata=echo.certificate)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection((echo.address, 443), timeout=20) as plain,
+        pytest.raises(ssl.SSLError, match=r"(?i)version"),
+    ):
+        context.wrap_socket(plain, server_hostname=echo.name)
+
+
+def test_http_3_is_offered_and_spoken(host, echo):
+    """Debian 12, whose nginx cannot, is refused: by a unit test of the validation."""
+    assert echo.ask("/").headers["Alt-Svc"] == 'h3=":443"; ma=86400'
+    asked = "curl --silent --insecure --http3-only --output /dev/null --write-out %{http_version},%{http_code}"
+    by_name = "--resolve echo.test.example:443:127.0.0.1 https://echo.test.example/"
+    assert host.check_output(f"{asked} {by_name}") == "3,200"
+
+
+def test_another_list_of_names_gets_another_certificate_at_once(apply, site):
+    changed = apply({"domains": NAMES})
+    assert changed.status == 0, changed.output
+    assert site("echo", "new.test.example").ask("/").status == 200
+
+
+def test_a_certificate_that_somebody_else_provides_is_left_alone_until_it_is_gone(host, apply, echo):
+    with host.sudo():
+        host.check_output("cp -a /etc/nginx/self-signed/echo /etc/nginx/better")
+        host.check_output("ln -sfn /etc/nginx/better /etc/nginx/certificates/echo")
+        assert not apply({"domains": NAMES}).changed
+        assert host.file("/etc/nginx/certificates/echo").linked_to == "/etc/nginx/better"
+        host.check_output("rm -r /etc/nginx/better")
+        assert apply({"domains": NAMES}).changed
+        assert host.file("/etc/nginx/certificates/echo").linked_to == "/etc/nginx/self-signed/echo"
+    assert echo.ask("/").status == 200
+
+
+def test_a_reload_that_was_missed_is_made_up_for(host, apply):
+    with host.sudo():
+        host.check_output("mkdir -p /run/flask-ops")
+        host.check_output("touch /run/flask-ops/nginx.service.pending")
+        assert apply({"domains": NAMES}).changed
+        assert not host.file("/run/flask-ops/nginx.service.pending").exists
+
+
+def test_an_absent_site_is_gone_and_its_neighbour_is_not(host, apply, echo, site):
+    assert apply({"state": "absent"}).status == 0
+    assert not host.file("/etc/nginx/sites-enabled/echo.conf").exists
+    assert not host.file("/etc/nginx/self-signed/echo").exists
+    assert not host.file("/etc/nginx/certificates/echo").exists
+    with pytest.raises(ssl.SSLError):
+        echo.connect()
+    assert site("bystander", "bystander.test.example").ask("/").status == 401
