@@ -122,10 +122,12 @@ def test_a_certificate_that_somebody_else_provides_is_left_alone_until_it_is_gon
     with host.sudo():
         host.check_output("cp -a /etc/nginx/self-signed/echo /etc/nginx/better")
         host.check_output("ln -sfn /etc/nginx/better /etc/nginx/certificates/echo")
-        assert not apply({"domains": NAMES}).changed
+        again = apply({"domains": NAMES})
+        assert (again.status, again.changed) == (0, False), again.output
         assert host.file("/etc/nginx/certificates/echo").linked_to == "/etc/nginx/better"
         host.check_output("rm -r /etc/nginx/better")
-        assert apply({"domains": NAMES}).changed
+        repaired = apply({"domains": NAMES})
+        assert (repaired.status, repaired.changed) == (0, True), repaired.output
         assert host.file("/etc/nginx/certificates/echo").linked_to == "/etc/nginx/self-signed/echo"
     assert echo.ask("/").status == 200
 
@@ -134,12 +136,14 @@ def test_a_reload_that_was_missed_is_made_up_for(host, apply):
     with host.sudo():
         host.check_output("mkdir -p /run/flask-ops")
         host.check_output("touch /run/flask-ops/nginx.service.pending")
-        assert apply({"domains": NAMES}).changed
+        reloaded = apply({"domains": NAMES})
+        assert (reloaded.status, reloaded.changed) == (0, True), reloaded.output
         assert not host.file("/run/flask-ops/nginx.service.pending").exists
 
 
 def test_an_absent_site_is_gone_and_its_neighbour_is_not(host, apply, echo, site):
-    assert apply({"state": "absent"}).status == 0
+    removed = apply({"state": "absent"})
+    assert removed.status == 0, removed.output
     assert not host.file("/etc/nginx/sites-enabled/echo.conf").exists
     assert not host.file("/etc/nginx/self-signed/echo").exists
     assert not host.file("/etc/nginx/certificates/echo").exists
