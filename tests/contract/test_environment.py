@@ -7,6 +7,7 @@ import tarfile
 from importlib import import_module, metadata
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 
 from tests.package import build
@@ -14,7 +15,7 @@ from tests.package import build
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = {
     "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "meta", "playbooks",
-    "SECURITY.md", "plugins", "requirements.yml", "roles",
+    "SECURITY.md", "bindep.txt", "plugins", "requirements.yml", "roles",
 }  # fmt: skip
 
 
@@ -47,3 +48,12 @@ def test_the_package_holds_only_what_users_need(tmp_path: Path):
         names = archive.getnames()
     assert {name.split("/")[0] for name in names} <= PUBLISHED
     assert [name for name in names if "/." in name or "__pycache__" in name or "/fragments" in name] == []
+
+
+def test_an_execution_environment_gets_what_the_collection_needs(tmp_path: Path):
+    collection = tmp_path / "ansible_collections" / "flask_ops" / "production"
+    with tarfile.open(build(tmp_path)) as archive:
+        archive.extractall(collection, filter="data")
+    found = yaml.safe_load(run("ansible-builder", "introspect", str(tmp_path)))
+    assert [line.split()[0] for line in found["python"]] == ["libpass>=1.9", "bcrypt>=4"]
+    assert [line.split()[0] for line in found["system"]] == ["openssh-client", "openssh-clients", "git"]
