@@ -34,6 +34,7 @@ LINT = {
         *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."),
     ],
     "lint: zizmor": ["zizmor", "--offline", "--no-progress", "--quiet", ".github/workflows"],
+    "lint: actionlint": ["python", "-m", "tests.graders", ".github/workflows/test.yml"],
 }
 PUBLISHED = {
     "published: sanity": ["python", "-m", "tests.sanity"],

