@@ -54,6 +54,8 @@ pins: ## choose the newest allowed versions of the tools, and of certbot, again
 	$(RUN) uv pip compile roles/letsencrypt/files/certbot.in --output-file roles/letsencrypt/files/certbot.txt \
 	  --python-version 3.11 $(PIN)
 	$(RUN) uv pip compile tests/requirements.in --output-file tests/requirements.txt --python-version 3.11 $(PIN)
+	$(RUN) uv pip compile tests/system/chat/requirements.in --output-file tests/system/chat/requirements.txt \
+	  --python-version 3.11 $(PIN)
 	$(RUN) uv pip compile tests/system/newest-ansible.in --output-file tests/system/newest-ansible.txt \
 	  --python-version 3.13 $(PIN)
 	for grader in tests/graders/*.in; do \

@@ -387,33 +387,68 @@ def _anchors(text: str) -> set[str]:
     return marks | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-COMMANDS = re.compile(r"^(```+)(?:console|sh|bash)?\n(.*?)^\1", re.MULTILINE | re.DOTALL)
+BLOCKS = re.compile(r"^( *)(```+)(?:console|sh|bash)?\n(.*?)^\1\2", re.MULTILINE | re.DOTALL)
+OTHER_BLOCKS = re.compile(r"^( *)(```+)(?!console|sh\b|bash)\w+\n.*?^\1\2", re.MULTILINE | re.DOTALL)
+COMMANDS = "tests/contract/commands.yml"
 
 
 @promise(
     ({"README.md": "```\nmake dmeo\n```\n", "Makefile": "demo: ## x\n"}, "README.md: make has no target 'dmeo'"),
     ({"README.md": "```\nmake scenario S=wbe\n```\n", "Makefile": "scenario:\n"}, "there is no scenario 'wbe'"),
     ({"README.md": "```\nansible-playbook -i x flask_ops.production.stie\n```\n"}, "playbooks/stie.yml is not there"),
-    (
-        {"README.md": "```\nansible-playbook flask_ops.production.site\n```\n", "playbooks/site.yml": "[]\n"},
-        "no test runs flask_ops.production.site",
-    ),
 )
-def commands_in_the_documentation_work(tree: Tree) -> Complaints:
-    """What a reader types exists; and each playbook that the documentation shows is run by a test."""
+def commands_in_the_documentation_exist(tree: Tree) -> Complaints:
+    """There are the targets of make, the scenarios and the playbooks that a reader is told to use."""
     targets = set(re.findall(r"^([a-z-]+):", tree.text("Makefile"), re.MULTILINE)) if tree.has("Makefile") else set()
-    tests = "".join(tree.text(path) for path in tree.files("molecule/*.py", "molecule/*.yml", "tests/system/*.py"))
     for path in tree.files("*.md"):
-        commands = "\n".join(block for _, block in COMMANDS.findall(tree.text(path)))
-        for line in re.findall(r"^ *(?:\$ )?make ([a-z][a-z -]*)", commands, re.MULTILINE):
+        commands = "\n".join(_commands(tree.text(path)))
+        for line in re.findall(r"^make ([a-z][a-z -]*)", commands, re.MULTILINE):
             yield from (f"{path}: make has no target {word!r}" for word in line.split() if word not in targets)
         for scenario in sorted(set(re.findall(r"\bS=([\w-]+)", commands)) - set(tree.scenarios())):
             yield f"{path}: there is no scenario {scenario!r}"
         for playbook in sorted(set(re.findall(r"ansible-playbook .*flask_ops\.production\.(\w+)", commands))):
             if not tree.has(f"playbooks/{playbook}.yml"):
                 yield f"{path}: playbooks/{playbook}.yml is not there"
-            elif f"flask_ops.production.{playbook}" not in tests:
-                yield f"{path}: no test runs flask_ops.production.{playbook}"
+
+
+@promise(
+    ({"README.md": "```\nuptime\n```\n"}, "README.md: 'uptime' is not in"),
+    ({"docs/a.md": "```yaml\na: 1\n```\n\n- Type:\n\n  ```\n  uptime\n  ```\n"}, "docs/a.md: 'uptime' is not in"),
+    ({COMMANDS: "on_the_server: [uptime]\n"}, "no page shows 'uptime'"),
+    ({COMMANDS: "not_tested: [{command: up.*, reason: x}]\n"}, "no page shows 'up.*'"),
+    (
+        {
+            "README.md": "```\nuptime\n```\n",
+            COMMANDS: "by_a_test: [{command: uptime, test: tests/test_up.py, words: up}]\n",
+            "tests/test_up.py": "def test_down(): ...\n",
+        },
+        "tests/test_up.py, which is to run 'uptime', does not say 'up'",
+    ),
+)
+def commands_in_the_documentation_are_tested(tree: Tree) -> Complaints:
+    """Each command that a reader is told to type is run by a test, or it is said why not."""
+    listed = tree.yaml(COMMANDS) or {}
+    tested, not_tested = listed.get("by_a_test", []), listed.get("not_tested", [])
+    known = {re.escape(command): command for command in listed.get("on_the_server", [])}
+    known |= {entry["command"]: entry["command"] for entry in [*tested, *not_tested]}
+    shown = {command: path for path in tree.files("*.md") for command in _commands(tree.text(path))}
+    for command, path in shown.items():
+        if not any(re.fullmatch(pattern, command) for pattern in known):
+            yield f"{path}: {command!r} is not in {COMMANDS}"
+    for pattern, name in known.items():
+        if not any(re.fullmatch(pattern, command) for command in shown):
+            yield f"{COMMANDS}: no page shows {name!r}"
+    for entry in tested:
+        if entry["words"] not in (tree.text(entry["test"]) if tree.has(entry["test"]) else ""):
+            yield f"{COMMANDS}: {entry['test']}, which is to run {entry['command']!r}, does not say {entry['words']!r}"
+
+
+def _commands(page: str) -> Iterator[str]:
+    """The commands of a page, without comments, each on a line."""
+    for _, _, block in BLOCKS.findall(OTHER_BLOCKS.sub("", page)):
+        for line in re.sub(r"\\\n *", "", block).splitlines():
+            if command := re.sub(r"(^| +)# .*", "", line).strip():
+                yield command
 
 
 # --- All files -----------------------------------------------------------------------------------

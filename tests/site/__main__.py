@@ -10,32 +10,53 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / ".venv" / "site"
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "docs/**/*.svg", "docs/**/*.png", "roles/*/README.md")
+PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "molecule/README.md", "tests/hosts/README.md")
+PAGES += ("docs/**/*.md", "docs/**/*.svg", "docs/**/*.png", "roles/*/README.md")
 
+# What the navigation shows. Sphinx complains about a page that is nowhere in it.
+NAVIGATION = {
+    "Use it": (
+        *("docs/start", "docs/bring-your-app", "docs/deploy", "docs/several-apps", "docs/https"),
+        *("docs/logs-and-metrics", "docs/tuning", "docs/hardening", "docs/from-hand-made"),
+    ),
+    "Look it up": (
+        *("docs/flask_apps", "docs/releases", "docs/processes", "The front door: nginx <docs/nginx>"),
+        *("docs/workers", "docs/sandbox"),
+    ),
+    "Roles": ("roles/*/README", "All variables, modules, filters <reference/index>"),
+    "Trust it": ("docs/architecture", "docs/faults", "docs/not-tested", "docs/adr/README", "SECURITY"),
+    "Change it": ("CONTRIBUTING", "molecule/README", "tests/hosts/README"),
+}
 CONTENTS = """
 ```{{toctree}}
 :hidden:
+:glob:
+{options}
+
 {pages}
-Plugins and roles <reference/index>
 ```
 """
 
 
+def contents(pages: Iterable[str], options: str = "") -> str:
+    return CONTENTS.format(options=options, pages="\n".join(pages))
+
+
 def lay_out(source: Path) -> None:
-    """Copy the pages, and append the table of contents to the first one."""
+    """Copy the pages, and append the tables of contents: all pages to the first one, the decisions to their own."""
     shutil.rmtree(source, ignore_errors=True)
-    pages = [path.relative_to(ROOT) for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
-    for page in pages:
+    for page in [path.relative_to(ROOT) for pattern in PAGES for path in sorted(ROOT.glob(pattern))]:
         (source / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, source / page)
-    listed = [str(page.with_suffix("")) for page in pages if page.suffix == ".md" and page.name != "README.md"]
-    listed += [str(page.with_suffix("")) for page in pages if page.match("*/*/README.md")]
     with (source / "README.md").open("a") as stream:
-        stream.write(CONTENTS.format(pages="\n".join(listed)))
+        stream.writelines(contents(pages, f":caption: {title}") for title, pages in NAVIGATION.items())
+    with (source / "docs" / "adr" / "README.md").open("a") as stream:
+        stream.write(contents(["0*"]))
 
 
 def reference(source: Path) -> None:

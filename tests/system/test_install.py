@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 import yaml
@@ -15,6 +18,7 @@ import yaml
 from tests.package import build
 from tests.system.conftest import ROOT, TestHost, run
 
+COMMANDS = yaml.safe_load((ROOT / "tests" / "contract" / "commands.yml").read_text())
 DOMAIN = "install.flask-ops.test"
 APP = {
     "name": "shop",
@@ -26,6 +30,26 @@ APP = {
     "migrate": "flask --app demo_app db upgrade",
     "secrets": {"FLASK_SECRET_KEY": "canary-0c51a9e77d3b42f8"},
 }
+CHAT = {
+    "name": "chat",
+    "source": {"path": str(ROOT / "tests" / "system" / "chat")},
+    "wsgi": "chat:app",
+    "domains": ["chat.flask-ops.test"],
+    "workers": 1,
+    "threads": 100,
+    "locations": [{"path": "/socket.io/", "websocket": True}],
+    "secrets": {"FLASK_SECRET_KEY": "canary-51d07be2f3b94a1c"},
+}
+TALK = """
+import ssl, simple_websocket
+address = "wss://chat.flask-ops.test/socket.io/?EIO=4&transport=websocket"
+server = simple_websocket.Client(address, ssl_context=ssl._create_unverified_context())
+server.receive()
+for words in ("40", '42["say","hello"]'):
+    server.send(words)
+    print(server.receive())
+server.close()
+"""
 BY_ROLE = """
 - hosts: flask_servers
   become: true
@@ -53,9 +77,13 @@ def write_project(folder: Path, hosts: str, source: str) -> None:
     inventory = folder / "inventories" / "production"
     (inventory / "group_vars").mkdir(parents=True)
     (inventory / "hosts.yml").write_text(hosts)
-    apps = [{**APP, "source": {"path": source}}]
-    (inventory / "group_vars" / "flask_servers.yml").write_text(yaml.safe_dump({"flask_apps": apps}))
+    write_apps(folder, {**APP, "source": {"path": source}})
     (folder / "by_role.yml").write_text(BY_ROLE)
+
+
+def write_apps(folder: Path, *apps: dict[str, Any]) -> None:
+    group = folder / "inventories" / "production" / "group_vars" / "flask_servers.yml"
+    group.write_text(yaml.safe_dump({"flask_apps": apps}))
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +92,16 @@ def host(start) -> TestHost:
 
 
 @pytest.fixture(scope="module")
-def play(host, package, source, tmp_path_factory) -> Callable[..., str]:
-    """Run a playbook from an empty project into which the package was installed, and nothing else."""
-    project = tmp_path_factory.mktemp("project")
-    write_project(project, host.inventory, str(source))
+def project(host, source, tmp_path_factory) -> Path:
+    """A user's project: an inventory, and nothing else."""
+    folder = tmp_path_factory.mktemp("project")
+    write_project(folder, host.inventory, str(source))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def play(project, package) -> Callable[..., str]:
+    """Run a playbook from the project, into which the package was installed."""
     elsewhere = {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections"), "PYTHONPATH": "", "ANSIBLE_NOCOLOR": "1"}
     run("ansible-galaxy", "collection", "install", package, "-p", project / "collections", cwd=project, env=elsewhere)
 
@@ -75,6 +109,25 @@ def play(host, package, source, tmp_path_factory) -> Callable[..., str]:
         return run("ansible-playbook", "-i", "inventories/production", playbook, *options, cwd=project, env=elsewhere)
 
     return play
+
+
+@pytest.fixture
+def announced(play) -> Callable[..., str]:
+    """Run a playbook in check mode, then for good: both must say the same about each task, and show the same
+    differences. What the run said."""
+
+    def both(playbook: str, *options: str) -> str:
+        checked, done = (play(playbook, "--diff", *more, *options) for more in (["--check"], []))
+        assert told(checked) == told(done)
+        return done
+
+    return both
+
+
+def told(output: str) -> list[str]:
+    """What a run said about each task: its name, `changed`, `ok` or `skipping`, and differences."""
+    said = output.partition("PLAY RECAP")[0]
+    return [line for line in re.sub(r" \*+$", "", said, flags=re.MULTILINE).splitlines() if line]
 
 
 def test_two_builds_are_identical(package: Path, tmp_path: Path):
@@ -88,15 +141,41 @@ def test_site_makes_the_server_and_a_second_run_changes_nothing(host: TestHost, 
     assert " changed=0 " in play("flask_ops.production.site")
 
 
-def test_deploy_rollback_and_status_work(host: TestHost, play, source: Path):
+def test_a_changed_inventory_does_what_check_mode_announces(play, announced, project: Path, source: Path):
+    changed = {"env": {"FLASK_MAIL_SERVER": "mail.example.com"}, "client_max_body_size": "20m"}
+    write_apps(project, {**APP, "source": {"path": str(source)}, **changed}, CHAT)
+    announced("flask_ops.production.site")
+    assert " changed=0 " in play("flask_ops.production.site", "--check")
+
+
+def test_an_app_with_socketio_is_talked_with_through_nginx(host: TestHost):
+    host.ssh("echo 127.0.0.1 chat.flask-ops.test | sudo tee --append /etc/hosts")
+    heard = host.ssh(f"sudo /srv/chat/current/venv/bin/python -c {shlex.quote(TALK)}")
+    assert heard.splitlines()[-1] == '42["heard","hello"]'
+
+
+def test_deploy_rollback_and_status_work_as_announced(host: TestHost, play, announced, source: Path):
     first = json.loads(host.ask())["release"]
     (source / "demo_app" / "NEWS").write_text("a new version\n")
-    play("flask_ops.production.deploy", "-e", "app=shop")
+    announced("flask_ops.production.deploy", "-e", "app=shop")
     second = json.loads(host.ask())["release"]
     assert second != first
-    play("flask_ops.production.rollback", "-e", "app=shop")
+    announced("flask_ops.production.rollback", "-e", "app=shop")
     assert json.loads(host.ask())["release"] == first
     assert first in play("flask_ops.production.status")
+
+
+def test_maintenance_closes_an_app_and_opens_it_as_announced(host: TestHost, announced):
+    announced("flask_ops.production.maintenance", "-e", "app=shop", "-e", "state=on")
+    with pytest.raises(HTTPError, match="503"):
+        host.ask()
+    announced("flask_ops.production.maintenance", "-e", "app=shop", "-e", "state=off")
+    assert json.loads(host.ask())["scheme"] == "https"
+
+
+@pytest.mark.parametrize("command", COMMANDS["on_the_server"])
+def test_what_the_documentation_shows_works_on_the_server(host: TestHost, command: str):
+    host.ssh(f"sudo sh -c {shlex.quote(command)}")
 
 
 def test_a_role_and_a_filter_work_by_their_full_names(play):
