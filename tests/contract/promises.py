@@ -183,6 +183,27 @@ def tasks_keep_to_the_rules(tree: Tree) -> Complaints:
                 yield f"{path}: {task.get('name')!r} has {word}"
 
 
+@promise(
+    (
+        {"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.include_vars: '{{ ansible_os_family }}.yml'}\n"},
+        "roles/web/tasks/x.yml: 'X' includes '{{ ansible_os_family }}.yml'",
+    ),
+    (
+        {"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.include_tasks: {file: '{{ how }}.yml'}}\n"},
+        "roles/web/tasks/x.yml: 'X' includes '{{ how }}.yml'",
+    ),
+)
+def a_file_whose_name_is_made_up_is_the_roles_own(tree: Tree) -> Complaints:
+    """Without role_path, Ansible looks beside the playbook and in the calling role first."""
+    for role in tree.roles():
+        for path, task in tree.tasks(role):
+            for word in ("include_tasks", "import_tasks", "include_vars"):
+                given = task.get(f"ansible.builtin.{word}")
+                file = given.get("file", "") if isinstance(given, dict) else given or ""
+                if "{{" in file and "role_path" not in file:
+                    yield f"{path}: {task.get('name')!r} includes {file!r}"
+
+
 @promise(({"roles/web/tasks/main.yml": "- {name: X, ansible.builtin.meta: noop, notify: Reload web}\n" * 41}, "41"))
 def main_is_a_table_of_contents(tree: Tree) -> Complaints:
     for path in tree.files("roles/*/tasks/main.yml"):
@@ -385,6 +406,32 @@ def _anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ +(.+?) *$", INLINE.sub(r"\1", FENCED.sub("", text)), re.MULTILINE)
     marks = set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
     return marks | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+DEFAULTS = re.compile(r"^\| \[`([\w.]+)`\]\([^)]*\) \| `([^`]*)` \|", re.MULTILINE)
+
+
+@promise(
+    ({"docs/a.md": "| [`port`](x.md) | `81` | a port |\n"}, "docs/a.md: the default of port is 80, not 81"),
+    (
+        {"docs/a.md": "| [`tls.enabled`](x.md) | `true` | x |\n"},
+        "docs/a.md: the default of tls.enabled is false, not true",
+    ),
+    ({"docs/a.md": "| [`prot`](x.md) | `81` | a port |\n"}, "docs/a.md: there is no option prot"),
+)
+def defaults_in_tables_are_those_of_the_specs(tree: Tree) -> Complaints:
+    """Where a page lists options of an app with their defaults, these are what the specs say."""
+    for path in tree.files("*.md"):
+        for name, value in DEFAULTS.findall(tree.text(path)):
+            option: dict[str, Any] = {"options": tree.declared()["flask_apps"]["options"]}
+            for part in name.split("."):
+                option = option.get("options", {}).get(part, {})
+            default = option.get("default")
+            shown = default if isinstance(default, str) else json.dumps(default)
+            if not option:
+                yield f"{path}: there is no option {name}"
+            elif value != shown:
+                yield f"{path}: the default of {name} is {shown}, not {value}"
 
 
 BLOCKS = re.compile(r"^( *)(```+)(?:console|sh|bash)?\n(.*?)^\1\2", re.MULTILINE | re.DOTALL)

@@ -18,8 +18,8 @@ SOUND = {
                 default: []
                 options:
                   name: {type: str, required: true}
-                  port: {type: int}
-                  tls: {type: dict, options: {enabled: {type: bool}}}
+                  port: {type: int, default: 80}
+                  tls: {type: dict, options: {enabled: {type: bool, default: false}}}
         """,
     "roles/web/tasks/main.yml": "- {name: Nothing, ansible.builtin.meta: noop, notify: Reload web}\n",
     "roles/web/templates/web.conf.j2": "# Managed by Ansible (flask_ops.production): changes made here are lost.\n",
