@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / ".venv" / "site"
-PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "molecule/README.md", "tests/hosts/README.md")
+PAGES: tuple[str, ...] = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "molecule/README.md", "tests/hosts/README.md")
 PAGES += ("docs/**/*.md", "docs/**/*.svg", "docs/**/*.png", "roles/*/README.md")
 
 # What the navigation shows. Sphinx complains about a page that is nowhere in it.
