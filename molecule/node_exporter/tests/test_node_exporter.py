@@ -100,18 +100,21 @@ def test_the_app_its_last_deploy_its_units_and_versions_are_told(host, metrics):
     assert not [name for name in found if "gone" in name and name.startswith("flask_ops")]
 
 
-def test_answers_are_counted_from_the_access_log(host, address, metrics):
-    def asked(path):
-        connection = http.client.HTTPConnection(address, timeout=20)
-        connection.request("GET", path)
-        return connection.getresponse().status
+def test_answers_are_counted_from_the_access_log_also_after_its_rotation(host, site, metrics):
+    def asked(*paths):
+        return [site("shop", "shop.test.example").ask(path).status for path in paths]
 
+    log = "/var/log/nginx/shop.access.log"
     before = metrics()
-    paths = ["/", "/", "/broken", "/slow", "/text"]
-    assert [asked(path) for path in paths] == [200, 200, 500, 200, 200]
+    assert asked("/", "/broken", "/slow") == [200, 500, 200]
+    with host.sudo():
+        host.check_output(f"mv {log} {log}.1")
+        host.check_output("systemctl kill --kill-whom=main --signal=USR1 nginx.service")
+        host.check_output(f"timeout 60 sh -c 'until [ -e {log} ]; do sleep 0.1; done'")
+    assert asked("/", "/slow") == [200, 200]
     combined = '192.0.2.7 - - [25/Nov/2026:21:00:00 +0000] "GET / HTTP/1.1" 404 12 "-" "x"'
     with host.sudo():
-        assert host.run("echo %s >> /var/log/nginx/shop.access.log", combined).rc == 0
+        assert host.run(f"echo %s >> {log}", combined).rc == 0
     deadline = time.monotonic() + 30
     wanted = {"200": 4, "500": 1, "404": 1}
     while True:
