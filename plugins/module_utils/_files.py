@@ -49,6 +49,8 @@ class Entry:
         if item["copy_of"] and item["state"] == "file" and (must_exist or os.path.exists(item["copy_of"])):
             with open(item["copy_of"], "rb") as stream:
                 content = stream.read()
+        if item["copy_of"] in (item.get("copy_changes") or ()):
+            content += b"\0"  # something else, which is not known yet
         return cls(
             dest=item["dest"],
             kind=item["state"],
@@ -66,6 +68,7 @@ FILE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "required": True},
     "content": {"type": "str"},
     "copy_of": {"type": "str"},
+    "copy_changes": {"type": "list", "elements": "str"},
     "target": {"type": "str"},
     "mode": {"type": "str"},
     "owner": {"type": "str", "default": "root"},

@@ -41,6 +41,10 @@ options:
       copy_of:
         description: A file on the host whose content this one should have.
         type: str
+      copy_changes:
+        description: In check mode, files that a run would have changed before this task copies one of them.
+        type: list
+        elements: str
       target:
         description: What a symbolic link points to.
         type: str

@@ -130,6 +130,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     Builder,
     Release,
     find,
+    obsolete,
     resolve,
     retire,
 )
@@ -207,6 +208,9 @@ def build_all(params: dict, check_mode: bool, warnings: list[str]) -> dict:
     """Resolve every app before the first is built, so that a wrong input of one stops the run before any change."""
     apps = [(app_of(entry, params), entry) for entry in params["apps"]]
     present = [app for app, entry in apps if entry["state"] == "present"]
+    if check_mode and params["step"] == "migrate":
+        # Whoever asks has chosen the apps that have to be migrated. Their releases may not be there yet.
+        return {"changed": bool(present), "releases": {}, "unmigrated": []}
     releases = [release_of(app, params["pinned"].get(app.name), check_mode) for app in present]
     missing = [release for release in releases if not release.complete]
     result: dict = {
@@ -228,6 +232,8 @@ def build_all(params: dict, check_mode: bool, warnings: list[str]) -> dict:
         if entry["state"] == "absent" and retire(app, entry["purge"], check_mode):
             result["changed"] = True
     if check_mode:
+        result["unmigrated"] = [release.app.name for release in releases if Builder(release, warnings=[]).unmigrated]
+        result["changed"] |= any(obsolete(release) for release in releases if release.complete)
         return result
     wanted = [f"{release.app.name}/{kind}" for release in missing for kind in lacking(release.app)]
     if wanted:

@@ -14,8 +14,8 @@ from ansible.errors import AnsibleActionFail
 Render = t.Callable[[str, dict[str, t.Any]], str]
 """Renders a template, given its file name and the variables it sees besides the task's."""
 
-KEYS = {"dest", "src", "content", "copy_of", "target", "state", "each", "as", "mode", "owner", "group", "secret"}
-PASSED_ON = ("copy_of", "target", "mode", "owner", "group")
+PASSED_ON = ("copy_of", "copy_changes", "target", "mode", "owner", "group")
+KEYS = {"dest", "src", "content", "state", "each", "as", "secret", *PASSED_ON}
 
 
 def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict], list[dict]]:

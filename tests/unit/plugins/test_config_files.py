@@ -102,7 +102,7 @@ def test_an_unknown_or_missing_key_is_refused_by_name(file: dict[str, str], name
 
 def test_the_module_knows_all_that_is_sent_to_it():
     everything = {
-        "dest": "/x", "mode": "0644", "owner": "root", "group": "root", "copy_of": "/y", "target": "/z", "content": "", "each": [SHOP],
+        "dest": "/x", "mode": "0644", "owner": "root", "group": "root", "copy_of": "/y", "copy_changes": ["/y"], "target": "/z", "content": "", "each": [SHOP],
     }  # fmt: skip
     (entry,) = shown(everything)
     assert entry.keys() == FILE_OPTIONS.keys()

@@ -327,6 +327,16 @@ def test_an_entry_from_parameters(values: dict[str, Any], expected: dict[str, An
     assert {key: getattr(made, key) for key in expected} == expected
 
 
+def test_a_copy_of_a_file_that_a_run_would_change_first_is_announced_as_changed(tmp_path):
+    origin = tmp_path / "origin"
+    origin.write_text("now")
+    same, changes = (
+        Entry.from_params(params(copy_of=str(origin), copy_changes=paths)) for paths in (["/other"], [str(origin)])
+    )
+    assert same.content == b"now"
+    assert changes.content != b"now"
+
+
 def test_a_copy_of_a_file_that_is_missing_is_refused_unless_in_check_mode():
     with pytest.raises(FileNotFoundError, match="/does/not/exist"):
         Entry.from_params(params(copy_of="/does/not/exist"))
