@@ -51,8 +51,8 @@ HTTP_PORT = 80
 PATIENCE = 10
 """Seconds that a proxy gets to serve what it was told to read."""
 
-LOST_ACCOUNT = re.compile(r"accountDoesNotExist|Account at \S+ does not exist")
-"""What certbot says when its account is not known any more, to the authority or to itself."""
+LOST_ACCOUNT = re.compile(r"accountDoesNotExist|\baccount\b[^\n]*\b(does not exist|not found)", re.IGNORECASE)
+"""What certbot says when its account is not known any more, to the authority, in whose words it is, or to itself."""
 
 
 class CertificateError(Exception):
@@ -615,9 +615,12 @@ def metrics(results: t.Iterable[Result], settings: Settings, now: float) -> str:
 
 
 def publish(results: t.Iterable[Result], settings: Settings) -> None:
-    """Write the metrics where node_exporter reads them, if it does."""
+    """Write the metrics where node_exporter reads them, if it does; none of a host without certificates."""
     if settings.textfile_directory and os.path.isdir(settings.textfile_directory):
         place = os.path.join(settings.textfile_directory, "letsencrypt.prom")
+        if not settings.certificates:
+            remove(place)
+            return
         write(place, metrics(results, settings, time.time()).encode(), 0o644, "root", "root")
 
 

@@ -1,5 +1,10 @@
-"""What a visitor gets when certificates come, change, move, fail and go. Later tests build on earlier ones."""
+"""What a visitor gets when certificates come, change, move, fail and go. Later tests build on earlier ones.
 
+What differs by distribution (nginx, OpenSSL, Python, the authority's version) runs on both. The rest is one program with
+the same certbot, and runs on one.
+"""
+
+import base64
 import json
 import re
 import socket
@@ -23,6 +28,12 @@ OTHER = {
 def root(host):
     with host.sudo():
         yield
+
+
+@pytest.fixture
+def once(host):
+    if host.backend.host != "debian13":
+        pytest.skip("nothing in it differs by distribution: on Debian 13 only")
 
 
 @pytest.fixture
@@ -100,10 +111,20 @@ def test_the_certificate_of_the_authority_is_served_with_its_chain(host, address
             pass
 
 
-def test_what_could_not_be_had_is_told_and_ends_the_run_only_where_that_is_asked_for(host, apply, served):
-    # The run before this one, with the same names, ended well.
-    before = served("shop.test.example").serial
-    done = apply(variables={"letsencrypt_required": True})
+def test_metrics_tell_when_certificates_end_and_whether_they_are_served(host):
+    end = metric(host, "certificate_expiry_timestamp_seconds", name="shop", domain="www.test.example")
+    now = int(host.check_output("date +%s"))
+    assert 89 * 86400 < end - now < 91 * 86400
+    assert (metric(host, "certificate_served", name="shop"), metric(host, "last_run_success", name="shop")) == (1, 1)
+    assert (metric(host, "certificate_served", name="blog"), metric(host, "last_run_success", name="blog")) == (0, 0)
+
+
+def test_other_names_and_another_key_are_got_and_what_cannot_be_had_is_told(host, apply, served):
+    done = apply(
+        variables={"letsencrypt_required": True},
+        shop={"domains": ["shop.test.example", "new.test.example"], "acme": {"key_type": "rsa"}},
+    )
+    # The run before this one, which left blog in the same state, ended well.
     assert done.status != 0
     assert "blog: NOT as it should be; there is none of the authority." in done.output
     assert "lost.test.example does not resolve" in done.output
@@ -111,21 +132,16 @@ def test_what_could_not_be_had_is_told_and_ends_the_run_only_where_that_is_asked
     assert "2 of 3 names do not lead here over HTTP, so the authority was not asked" in done.output
     assert "blog.test.example" not in host.check_output("journalctl --unit pebble@main.service")
     assert not served("blog.test.example").of_an_authority
-    assert served("shop.test.example").serial == before
-
-
-def test_metrics_tell_when_certificates_end_and_whether_they_are_served(host):
-    end = metric(host, "certificate_expiry_timestamp_seconds", name="shop", domain="www.test.example")
-    now = int(host.check_output("date +%s"))
-    assert 89 * 86400 < end - now < 91 * 86400
-    assert metric(host, "certificate_served", name="shop") == 1
-    assert (metric(host, "certificate_served", name="blog"), metric(host, "last_run_success", name="blog")) == (0, 0)
+    found = served("new.test.example")
+    assert (found.names, found.key) == ({"shop.test.example", "new.test.example"}, "rsa")
+    assert "without new.test.example; with www.test.example, which is not wanted any more" in done.output
 
 
 # --- the timer --------------------------------------------------------------------------------------------------------
 
 
 def test_the_timer_gets_what_the_first_run_could_not_and_is_quiet_then(host, unit, served):
+    """Even where the site is closed: for all but a few networks by molecule.yml, for maintenance here."""
     timer = host.service("flask-ops-letsencrypt.timer")
     assert timer.is_enabled
     assert timer.is_running
@@ -135,8 +151,11 @@ def test_the_timer_gets_what_the_first_run_could_not_and_is_quiet_then(host, uni
     host.check_output(
         "sh -c 'grep -v ^192.0.2.1 /etc/hosts > /root/hosts; cat /root/hosts > /etc/hosts; rm /root/hosts'"
     )
+    flag = "/var/lib/flask-ops/maintenance/blog"
+    host.check_output(f"touch {flag}")
     unit(SERVICE)
     host.check_output(f"systemctl start {SERVICE}")
+    host.check_output(f"rm {flag}")
     blog = served("blog.test.example")
     assert blog.of_an_authority
     assert metric(host, "last_run_success", name="blog") == 1
@@ -160,38 +179,64 @@ def test_a_certificate_is_renewed_when_it_is_due_and_not_before(host, served):
     assert served("shop.test.example").serial != before
 
 
-@pytest.mark.parametrize(
-    ("authority", "lifetime"), [(14000, 90 * 24), (14400, 64 * 24), (14100, 45 * 24), (14300, 160)]
-)
-def test_each_lifetime_is_renewed_in_its_last_part_and_not_on_every_run(host, authority, lifetime):
-    """By certbot alone, at a clock that is set: what the timer asks it to do."""
+def test_each_lifetime_is_renewed_in_its_last_part_and_not_on_every_run(host):
+    """By certbot alone, which is what the timer leaves it to, with and without ARI: Debian 12's authority has none.
+
+    Only certbot's clock is set. What an authority makes anew begins now, and so is due at each later clock.
+    """
     certbot = "env REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt /opt/flask-ops/certbot/bin/certbot"
-    get = f"certonly --non-interactive --agree-tos --register-unsafely-without-email --cert-name life{lifetime}"
-    get += f" --server https://ca.test.example:{authority}/dir --webroot --webroot-path /var/lib/flask-ops/challenges"
-    host.check_output(f"{certbot} {get} --domain blog.test.example --domain shop.test.example")
-    serials = []
-    for part in (0, 0.45, 0.95):
-        later = f"faketime -f +{round(part * lifetime)}h"
-        renew = f"renew --non-interactive --no-random-sleep-on-renew --cert-name life{lifetime}"
-        host.check_output(f"{later} {certbot} {renew}")
-        shown = host.check_output(f"openssl x509 -noout -serial -in /etc/letsencrypt/live/life{lifetime}/cert.pem")
-        serials.append(shown)
-    host.check_output(f"{certbot} delete --non-interactive --cert-name life{lifetime}")
-    assert serials[0] == serials[1] != serials[2]
+    places = "--config-dir /root/lives --work-dir /root/lives/work --logs-dir /root/lives/logs"
+    get = f"certonly {places} --non-interactive --agree-tos --register-unsafely-without-email"
+    get += " --webroot --webroot-path /var/lib/flask-ops/challenges --domain shop.test.example"
+    for name, port in {"160h": 14300, "45d": 14100, "64d": 14400, "90d": 14000}.items():
+        host.check_output(f"{certbot} {get} --cert-name {name} --server https://ca.test.example:{port}/dir")
+    seen: dict[str, str] = {}
+    renewed = []
+    for clock in ("+0", "+78h", "+152h", "+27d", "+40d", "+55d", "+80d"):
+        host.check_output(f"faketime -f {clock} {certbot} renew {places} --non-interactive --no-random-sleep-on-renew")
+        links = host.check_output("sh -c 'cd /root/lives/live; readlink */cert.pem'").split()
+        now = {first(r"archive/([^/]+)", path): path for path in links}
+        renewed.append({name for name in now if seen and now[name] != seen[name]})
+        seen = now
+    host.check_output("rm -r /root/lives")
+    assert renewed == [
+        set(), set(), {"160h"}, {"160h"}, {"160h", "45d"}, {"160h", "45d", "64d"}, {"160h", "45d", "64d", "90d"},
+    ]  # fmt: skip
+
+
+def test_in_two_years_no_lifetime_ends_or_is_renewed_too_often_even_when_the_authority_is_often_down(host, once):
+    """certbot decides at each run of the timer, at a clock that goes from run to run. Lifetimes are in hours."""
+    down = {160: 48, 45 * 24: 10 * 24, 64 * 24: 14 * 24, 90 * 24: 21 * 24}
+    cases = [
+        {"lifetime": lifetime, "suggests": suggests, "down": hours}
+        for lifetime, longest in down.items()
+        for suggests in (True, False)
+        for hours in (0, longest)
+    ]
+    library = host.check_output("sh -c 'ls /usr/lib/*/faketime/libfaketime.so.1'")
+    program = base64.b64encode(Path(__file__).parents[1].joinpath("two_years.py").read_bytes()).decode()
+    host.check_output(f"sh -c 'mkdir /root/years; echo {program} | base64 -d > /root/years/two_years.py'")
+    host.check_output("sh -c 'echo \"@2027-01-01 00:00:00\" > /root/years/clock'")
+    told = host.check_output(
+        f"env LD_PRELOAD={library} FAKETIME_NO_CACHE=1 FAKETIME_TIMESTAMP_FILE=/root/years/clock "
+        "/opt/flask-ops/certbot/bin/python /root/years/two_years.py %s",
+        json.dumps(cases),
+    )
+    host.check_output("rm -r /root/years")
+    results = [json.loads(line) for line in told.splitlines()]
+    assert len(results) == len(cases)
+    for result in results:
+        # Two runs of the timer are never more than 23 hours apart.
+        assert result["due"] <= result["youngest"] <= result["due"] + 23, result
+        assert result["left"] >= result["lifetime"] - result["due"] - result["down"] - 46 > 0, result
+        most = 2 * 365 * 24 / (result["due"] + result["down"])
+        assert most - 1 > result["renewals"] > most * 0.7 - 1, result
 
 
 # --- another certificate -----------------------------------------------------------------------------------------------
 
 
-def test_other_names_and_another_key_get_another_certificate(apply, served):
-    first = apply(shop={"domains": ["shop.test.example", "new.test.example"], "acme": {"key_type": "rsa"}})
-    assert first.status == 0, first.output
-    found = served("new.test.example")
-    assert (found.names, found.key) == ({"shop.test.example", "new.test.example"}, "rsa")
-    assert "without new.test.example; with www.test.example, which is not wanted any more" in first.output
-
-
-def test_from_one_authority_to_another_to_an_own_certificate_and_back(host, apply, served):
+def test_from_one_authority_to_another_to_an_own_certificate(host, once, apply, served):
     first = served("shop.test.example")
     staging = apply(only=["shop"], variables={"letsencrypt_server": STAGING})
     assert staging.status == 0, staging.output
@@ -209,37 +254,15 @@ def test_from_one_authority_to_another_to_an_own_certificate_and_back(host, appl
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 30 -subj /CN=own"
     names = "DNS:shop.test.example,DNS:www.test.example"
     host.check_output(f"{make} -addext subjectAltName={names} -keyout {own['privkey']} -out {own['fullchain']}")
-    refused = apply(only=["shop"], shop={"certificate": {**own, "privkey": "/etc/test-ca/api.key"}})
-    assert refused.status != 0
-    assert "shop: certificate:" in refused.output
-    assert served("shop.test.example").serial == third.serial
-
-    by_path = apply(only=["shop"], variables=OTHER, shop={"certificate": own})
+    by_path = apply(shop={"certificate": own}, blog={"acme": {"enabled": False}})
     assert by_path.status == 0, by_path.output
-    fourth = served("shop.test.example")
-    assert fourth.issuer.endswith("own")
-    assert not host.file("/etc/letsencrypt/live/shop").exists
-
-    off = apply(only=["shop"], shop={"acme": {"enabled": False}})
-    assert off.status == 0, off.output
-    assert served("shop.test.example").issuer.endswith("shop.test.example")
-
-    back = apply()
-    assert back.status == 0, back.output
-    assert served("shop.test.example").issuer == first.issuer
+    assert served("shop.test.example").issuer.endswith("own")
+    assert served("blog.test.example").issuer.endswith("blog.test.example")
+    for name in ("shop", "blog"):
+        assert not host.file(f"/etc/letsencrypt/live/{name}").exists
 
 
-def test_no_secret_is_left_where_others_read(host):
-    # The journal first: it tells what sudo runs, and so also what is looked for below.
-    assert CANARY not in host.check_output("journalctl --no-pager")
-    # Not /var/log/journal, for the same reason, in a second run of these tests.
-    assert (
-        host.run(f"grep -rlF {CANARY} /etc/letsencrypt /etc/flask-ops /var/log/letsencrypt /run/flask-ops /tmp").stdout
-        == ""
-    )
-
-
-def test_a_wildcard_is_got_by_dns_and_a_profile_that_is_not_offered_is_told(host, apply, served):
+def test_and_back_and_a_wildcard_by_dns_while_a_profile_that_is_not_offered_is_told(host, once, apply, served):
     credentials = {
         "dns_rfc2136_server": "127.0.0.1",
         "dns_rfc2136_name": "acme",
@@ -253,16 +276,16 @@ def test_a_wildcard_is_got_by_dns_and_a_profile_that_is_not_offered_is_told(host
         "letsencrypt_dns_propagation": 1,
     }
     domains = ["wildcard.test.example", "*.wildcard.test.example"]
-    shop = served("shop.test.example")
     done = apply(
         variables=variables,
-        shop={"acme": {"profile": "shortlived"}},
+        blog={"acme": {"profile": "shortlived"}},
         api={"domains": domains, "acme": {"challenge": "dns-01"}},
     )
     assert done.status == 0, done.output
-    # Beside it, one that cannot be had.
-    assert "The authority does not offer the profile" in done.output
-    assert served("shop.test.example").serial == shop.serial
+    # From a certificate of one's own, and from none at all.
+    assert served("shop.test.example").of_an_authority
+    assert "The authority does not offer the profile 'shortlived'" in done.output
+    assert served("blog.test.example").issuer.endswith("blog.test.example")
     assert credentials["dns_rfc2136_secret"] not in done.output
     found = served("anything.wildcard.test.example")
     assert found.of_an_authority
@@ -270,13 +293,23 @@ def test_a_wildcard_is_got_by_dns_and_a_profile_that_is_not_offered_is_told(host
     assert host.file("/etc/letsencrypt/credentials/dns-rfc2136.ini").mode == 0o600
 
 
+def test_no_secret_is_left_where_others_read(host, once):
+    # The journal first: it tells what sudo runs, and so also what is looked for below.
+    assert CANARY not in host.check_output("journalctl --no-pager")
+    # Not /var/log/journal, for the same reason, in a second run of these tests.
+    assert (
+        host.run(f"grep -rlF {CANARY} /etc/letsencrypt /etc/flask-ops /var/log/letsencrypt /run/flask-ops /tmp").stdout
+        == ""
+    )
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_authority_that_is_down_takes_nothing_with_it(host, apply, served):
+def test_an_authority_that_is_down_takes_nothing_with_it(host, once, apply, served):
     host.check_output("systemctl stop pebble@main.service")
     before = served("shop.test.example").serial
-    first = apply(late={"domains": ["api.test.example"]})
+    first = apply(api={"state": "absent"}, late={"domains": ["api.test.example"]})
     assert first.status == 0
     assert "The authority does not answer at https://ca.test.example:14000/dir" in first.output
     assert not served("api.test.example").of_an_authority
@@ -293,7 +326,7 @@ def test_an_authority_that_is_down_takes_nothing_with_it(host, apply, served):
     assert served("api.test.example").of_an_authority
 
 
-def test_a_proxy_that_refuses_its_files_keeps_the_old_certificate_until_they_are_right(host, served):
+def test_a_proxy_that_refuses_its_files_keeps_the_old_certificate_until_they_are_right(host, once, served):
     before = served("shop.test.example").serial
     host.check_output("sh -c 'echo nonsense > /etc/nginx/sites-enabled/foreign'")
     broken = look_after(host, "+88d")
@@ -309,35 +342,27 @@ def test_a_proxy_that_refuses_its_files_keeps_the_old_certificate_until_they_are
     assert metric(host, "certificate_served", name="shop") == 1
 
 
-def test_a_certificate_that_has_ended_is_got_again(host, served):
+def test_a_certificate_that_has_ended_is_got_again(host, once, served):
     before = served("shop.test.example").serial
-    done = look_after(host, "+89d")
-    assert done.rc == 0, done.stdout
-    host.check_output("systemctl stop pebble@main.service")
     ended = look_after(host, "+95d")
-    host.check_output("systemctl start pebble@main.service")
-    assert ended.rc == 1
-    assert "(ended on" in ended.stdout or "NOT as it should be" in ended.stdout
+    assert "(ended on" in ended.stdout, ended.stdout
+    # To that clock, the new one has ended as well. To this one it has not, and is served.
+    done = look_after(host)
+    assert done.rc == 0, done.stdout
     assert served("shop.test.example").serial != before
 
 
-def test_what_was_deleted_is_restored(host, apply, served):
+def test_what_was_deleted_is_restored(host, once, apply, served):
     host.check_output("rm -r /etc/letsencrypt")
-    done = apply(late={"domains": ["api.test.example"]}, api={"state": "absent"})
+    done = apply(late={"domains": ["api.test.example"]})
     assert done.status == 0, done.output
     for name in ("shop.test.example", "blog.test.example", "api.test.example"):
         assert served(name).of_an_authority
-    assert not apply(late={"domains": ["api.test.example"]}).changed
 
 
-def test_an_absent_app_loses_its_certificate_and_one_of_somebody_else_stays(host, apply, served):
+def test_an_absent_app_loses_its_certificate_and_one_of_somebody_else_stays(host, once, apply):
     host.check_output("cp -a /etc/letsencrypt/live/late /etc/letsencrypt/live/foreign")
-    gone = apply(
-        variables={"letsencrypt_revoke": True},
-        late={"state": "absent"},
-        foreign={"state": "absent"},
-        api={"state": "absent"},
-    )
+    gone = apply(variables={"letsencrypt_revoke": True}, late={"state": "absent"}, foreign={"state": "absent"})
     assert gone.status == 0, gone.output
     assert "late: removed" in gone.output
     assert not host.file("/etc/letsencrypt/live/late").exists

@@ -20,6 +20,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._certificates
     install,
     metrics,
     parse,
+    publish,
     reasons,
     renewal_options,
     verdict,
@@ -212,7 +213,17 @@ def test_check_mode_asks_nobody(host: Path, monkeypatch: pytest.MonkeyPatch):
     assert discard("shop", "", SETTINGS, revoke=True, check_mode=True).action == "removed"
 
 
-def test_an_account_that_the_authority_forgot_is_made_anew(host: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "said",
+    [
+        "urn:ietf:params:acme:error:accountDoesNotExist :: unknown",
+        "An unexpected error occurred:\nAccount https://ca.test.example:14000/my-account/2a1 not found.",
+        'Account "https://ca.example.com/acct/1" not found',
+        "The request specified an account that does not exist",
+        "Account at /etc/letsencrypt/accounts/ca.example.com/dir/abc does not exist",
+    ],
+)
+def test_an_account_that_the_authority_forgot_is_made_anew(host: Path, monkeypatch: pytest.MonkeyPatch, said: str):
     account = host / "accounts" / "ca.example.com" / "dir" / "abc"
     account.mkdir(parents=True)
     (account / "regr.json").write_text("{}")
@@ -221,7 +232,7 @@ def test_an_account_that_the_authority_forgot_is_made_anew(host: Path, monkeypat
     def certbot(argv: list[str], _: Settings) -> str:
         asked.append(argv[1])
         if (account / "regr.json").exists():
-            raise CertificateError("urn:ietf:params:acme:error:accountDoesNotExist :: unknown")
+            raise CertificateError(said)
         return ""
 
     monkeypatch.setattr(_certificates, "certbot", certbot)
@@ -256,3 +267,13 @@ def test_metrics_have_a_sample_for_each_name():
         'letsencrypt_last_run_success{name="shop"} 1',
         "letsencrypt_last_run_timestamp_seconds 1800000000",
     ]
+
+
+def test_a_host_without_certificates_has_no_metrics_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_certificates, "write", lambda path, text, *_: Path(path).write_bytes(text))
+    settings = dataclasses.replace(SETTINGS, textfile_directory=str(tmp_path))
+    publish([Result("shop")], settings)
+    assert 'letsencrypt_last_run_success{name="shop"} 1' in (tmp_path / "letsencrypt.prom").read_text()
+    publish([Result("shop", action="removed")], dataclasses.replace(settings, certificates=()))
+    assert not (tmp_path / "letsencrypt.prom").exists()
+    publish([Result("shop")], dataclasses.replace(settings, textfile_directory=str(tmp_path / "none")))
