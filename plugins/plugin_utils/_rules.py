@@ -461,7 +461,7 @@ RULES: dict[str, Rule] = {
     "request_limits.rate": matches(
         r"[1-9][0-9]{0,5}r/[sm]", "must be requests per second (r/s) or minute (r/m)", "10r/s"
     ),
-    "request_limits.burst": between(0, 100000, 20),
+    "request_limits.burst": between(1, 100000, 20),
     "request_limits.connections": between(1, 100000, 20),
     "locations[].path": Rule(
         is_location, "must be a path that begins with '/', of letters, digits and ._~-, and not '/' alone", "/ws/"

@@ -196,7 +196,7 @@ BAD: dict[str, list[Any]] = {
     "csp": ["", "default-src $x", "a\nb", "a\0", "ä", 1, "x" * 4000],
     "allow[]": ["", "10.0.0.0/33", "10.0.0.1/8", "10.0.0", "all", "10.0.0.0/8;", "2001:db8::1/32", "example.com", 1],
     "request_limits.rate": ["", "10/s", "10r/h", "0r/s", "10", "-1r/s", "10 r/s", "10r/s;", 10],
-    "request_limits.burst": [-1, 100001, True, "20"],
+    "request_limits.burst": [0, -1, 100001, True, "20"],
     "request_limits.connections": [0, -1, True, "20"],
     "locations[].path": ["", "/", "ws/", "/a b", "/a{", "/a;", "/a\n", "/../a", "/$x", "~ /a", "= /a", "//a", "/a'", '/"', 1],
     "locations[].timeout": [0, 86401, True, "60"],
