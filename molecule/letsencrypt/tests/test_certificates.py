@@ -152,7 +152,7 @@ def test_the_timer_gets_what_the_first_run_could_not_and_is_quiet_then(host, uni
         "sh -c 'grep -v ^192.0.2.1 /etc/hosts > /root/hosts; cat /root/hosts > /etc/hosts; rm /root/hosts'"
     )
     flag = "/var/lib/flask-ops/maintenance/blog"
-    host.check_output(f"touch {flag}")
+    host.check_output(f"install -D /dev/null {flag}")
     unit(SERVICE)
     host.check_output(f"systemctl start {SERVICE}")
     host.check_output(f"rm {flag}")
@@ -228,9 +228,9 @@ def test_in_two_years_no_lifetime_ends_or_is_renewed_too_often_even_when_the_aut
     for result in results:
         # Two runs of the timer are never more than 23 hours apart.
         assert result["due"] <= result["youngest"] <= result["due"] + 23, result
-        assert result["left"] >= result["lifetime"] - result["due"] - result["down"] - 46 > 0, result
+        assert result["left"] >= result["lifetime"] - result["due"] - result["down"] - 23 > 0, result
         most = 2 * 365 * 24 / (result["due"] + result["down"])
-        assert most - 1 > result["renewals"] > most * 0.7 - 1, result
+        assert most >= result["renewals"] > most * 0.7 - 1, result
 
 
 # --- another certificate -----------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_and_back_and_a_wildcard_by_dns_while_a_profile_that_is_not_offered_is_t
     assert done.status == 0, done.output
     # From a certificate of one's own, and from none at all.
     assert served("shop.test.example").of_an_authority
-    assert "The authority does not offer the profile 'shortlived'" in done.output
+    assert "The authority does not offer the profile" in done.output
     assert served("blog.test.example").issuer.endswith("blog.test.example")
     assert credentials["dns_rfc2136_secret"] not in done.output
     found = served("anything.wildcard.test.example")
