@@ -15,17 +15,14 @@ description:
     must keep beyond their type, and against the other entries.
   - Reports all errors at once. Each names its place, the rule, and a value that would be right; an unknown option
     gets the nearest known one. The values of secrets are not repeated.
-  - Refuses a misspelt variable that begins with the name of one of the roles.
-  - Refuses a host with a distribution that the roles are not made for. Gathers the facts that the roles need where
-    they have not been gathered.
+  - Refuses a variable that begins with the name of one of the roles and is none of its variables, and one that is one
+    or two letters away from a variable of theirs.
+  - Refuses a host with a distribution that the roles are not made for, and an app with the name of a user who is no app's.
+    Gathers the facts that the roles need where they have not been gathered. Warns of a clock that is an hour off.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
-  entries:
-    description: The list to check. Not needed for roles that have none; their variables are checked.
-    type: list
-    elements: dict
   name:
-    description: The variable that holds the list, for the messages. Needed with O(entries).
+    description: The variable that holds the list to check. Not needed for roles that have none; their variables are checked.
     type: str
   roles:
     description: The roles whose options an entry may have.
@@ -44,7 +41,6 @@ attributes:
 EXAMPLES = r"""
 - name: Check the apps before any host changes
   flask_ops.production.validate_apps:
-    entries: "{{ flask_apps }}"
     name: flask_apps
     roles: [python_app, gunicorn_systemd, nginx_proxy]
 """

@@ -59,6 +59,14 @@ TAKEN_NAMES = frozenset(
     "flask-ops".split()
 )
 
+TAKEN_UNITS = frozenset(
+    # Units with a hyphen in their names: a process of an app, <app>-<process>, could take the place of one of them.
+    "console-getty container-getty serial-getty debug-shell emergency-shell rc-local keyboard-setup console-setup "
+    "initrd-cleanup initrd-parse-etc initrd-switch-root e2scrub-all fstrim-all ifup-all unattended-upgrades "
+    "netfilter-persistent qemu-guest-agent open-vm-tools node-exporter prometheus-node-exporter "
+    "flask-ops-letsencrypt flask-ops-metrics flask-ops-loopback".split()
+)
+
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Mapping
 
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import overlap
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES, is_address
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES, TAKEN_UNITS, is_address
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
+    ROLES,
     Options,
     entry_options,
     published_variables,
@@ -57,6 +58,10 @@ SUPPORTED = {"Debian": ("12", "13"), "Ubuntu": ("24", "26")}
 
 WITHOUT_HTTP_3 = ("Debian 12", "Ubuntu 24")
 """Where nginx is too old to have been built with it."""
+
+
+COMMENT = "Flask app {name}"
+"""How a user is marked as an app's, in /etc/passwd."""
 
 
 def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
@@ -109,6 +114,44 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
     return errors
 
 
+def misspelt_names(names: Iterable[str], roles: Iterable[str], lists: Iterable[str] = ()) -> list[str]:
+    """Every name that is one or two letters away from a variable that the playbook reads, prefix included.
+
+    :param names: all variables of the host.
+    :param lists: variables that belong to no role, such as ``flask_apps``.
+    """
+    known = {*lists} | {name for role in roles for name in role_options(role)}
+    others = tuple(f"{path.name}_" for path in ROLES.iterdir())
+    return [
+        f"{name}: is not a variable of this collection; did you mean '{near}'?"
+        for name in sorted(names)
+        # What begins with a role's name, variable_errors() looks at.
+        if name not in known and not name.startswith((*others, "__", "ansible_"))
+        if (near := next((real for real in sorted(known) if _is_slip(name.lower(), real)), None))
+    ]
+
+
+def _is_slip(name: str, real: str) -> bool:
+    """Whether one name is the other but for two letters. Who puts something before a name means another variable."""
+    if abs(len(name) - len(real)) > 2 or name[:1] != real[:1]:
+        return False
+    changes = difflib.SequenceMatcher(None, name, real, autojunk=False).get_opcodes()
+    return sum(max(end - start, there - here) for kind, start, end, here, there in changes if kind != "equal") <= 2
+
+
+def account_errors(entries: t.Any, name: str, users: Mapping[str, t.Sequence[str]]) -> list[str]:
+    """Apps whose user is somebody else's: it would be changed, and removed with the app.
+
+    :param users: the host's users, each with the fields of its line in passwd after the name.
+    """
+    return [
+        f"{name}[{index}].name: the host has a user '{entry['name']}' already, who is not an app's (by the comment in "
+        f"/etc/passwd); give the app another name, such as {entry['name'][:26]}-app"
+        for index, entry in enumerate(entries)
+        if entry["name"] in users and users[entry["name"]][3] != COMMENT.format(name=entry["name"])
+    ]
+
+
 def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Iterable[str]) -> list[str]:
     """What is right on one host, and not on several: a list of apps that is right otherwise.
 
@@ -134,6 +177,8 @@ def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Ite
 def platform_errors(facts: Mapping[str, t.Any], variables: Mapping[str, t.Any]) -> list[str]:
     """Whether the host is one that the roles are made for, by name, and can do what is asked of it."""
     distribution, version = facts.get("distribution"), str(facts.get("distribution_major_version"))
+    if facts.get("service_mgr", "systemd") != "systemd":
+        return [f"this host is run by {facts['service_mgr']}; must be systemd"]
     if version in SUPPORTED.get(str(distribution), ()):
         if variables.get("nginx_proxy_http3") and f"{distribution} {version}" in WITHOUT_HTTP_3:
             return [f"nginx_proxy_http3: the nginx of {distribution} {version} has no HTTP/3; must be false"]
@@ -160,7 +205,10 @@ def _value_errors(value: t.Any, option: dict[str, t.Any], place: str, path: str)
         if option.get("no_log"):
             return [f"{place}: must be {words}"]
         quote = "; put it in quotes" if option["type"] == "str" and isinstance(value, (int, float)) else ""
-        return [f"{place}: must be {words}, not {_shown(value)}{quote}{_good(path)}"]
+        # KEY=value in the place of a dictionary would be a whole secret.
+        pairs = option["type"] == "dict" and not option.get("options")
+        seen = "a text" if pairs and isinstance(value, str) else _shown(value)
+        return [f"{place}: must be {words}, not {seen}{quote}{_good(path)}"]
     if "choices" in option and value not in option["choices"]:
         return [f"{place}: {_shown(value)} is not one of {', '.join(map(str, option['choices']))}"]
     if option["type"] == "list" and "elements" in option:
@@ -474,6 +522,7 @@ def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
         for entry in entries
         for suffix in OTHER_UNITS
     }
+    claimed |= {("unit", unit): "a unit of the server" for unit in TAKEN_UNITS}
     for index, entry in enumerate(entries):
         claims = [("name", entry.get("name"), f"{name}[{index}].name")]
         if entry.get("state", "present") == "present" and isinstance(entry.get("domains"), (list, tuple)):

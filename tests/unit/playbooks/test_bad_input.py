@@ -7,6 +7,7 @@ The host of the inventory is a closed port of this machine. A run that got as fa
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,58 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.playbooks.bad_inventories import CANARY, CASES, ELSEWHERE, SECRET_VARIABLES, SHOP, Case
+
 ROOT = Path(__file__).resolve().parents[3]
-
-CANARY = "canary-2f8d61"
-SHOP = {
-    "name": "shop",
-    "source": {"git": "https://git.example.com/acme/shop.git", "version": "v1.4.2"},
-    "wsgi": "shop:create_app()",
-    "domains": ["shop.example.com"],
-}
+ALL = list(enumerate(CASES))
+CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": 1}
 
 
-def run(tmp_path: Path, apps: list[dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
-    inventory = tmp_path / "hosts.yml"
-    hosts = {"web1": {"ansible_host": "127.0.0.1", "ansible_port": 1}}
-    inventory.write_text(yaml.safe_dump({"flask_servers": {"hosts": hosts, "vars": {"flask_apps": apps, **variables}}}))
-    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
+def run(tmp_path: Path, apps: Any, **variables: Any) -> subprocess.CompletedProcess[str]:
+    return run_all(tmp_path, {"web1": {"flask_apps": apps, **variables}})
+
+
+def run_all(directory: Path, hosts: dict[str, dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+    """site.yml for several hosts, each with variables of its own."""
+    inventory = directory / "hosts.yml"
+    inventory.write_text(
+        yaml.safe_dump({"flask_servers": {"hosts": {name: CLOSED | variables for name, variables in hosts.items()}}})
+    )
+    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_FORKS": "4"}
     command = ["ansible-playbook", "-vvv", "--diff", "-i", str(inventory), "playbooks/site.yml"]
     return subprocess.run(command, cwd=ROOT, env=os.environ | plain, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """All that one run says about all cases, each of them a host of its own."""
+    hosts = {f"case{number}": SECRET_VARIABLES | {"flask_apps": case.apps} | case.variables for number, case in ALL}
+    done = run_all(tmp_path_factory.mktemp("bad"), hosts)
+    assert done.returncode != 0
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("number", "case"), ALL, ids=[f"row {case.row} {case.place}" for _, case in ALL])
+def test_a_bad_inventory_is_refused_by_place_rule_and_good_value(said: str, number: int, case: Case) -> None:
+    recap = rf"^case{number} +: ok=0 +changed=0 +unreachable=0 +failed=1 +skipped=0 "
+    assert re.search(recap, said, re.MULTILINE), "it got further than the check"
+    (told,) = re.findall(rf"^fatal: \[case{number}\]: FAILED! =>(.*?)(?=^\S|\Z)", said, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for line in told.splitlines()]
+    if case.place:
+        lines = [line for line in lines if line.startswith((f"- {case.place}: ", f"- {case.place} "))]
+        assert len(lines) == 1, told
+    text = " ".join(lines).replace("''", "'")  # YAML doubles a quote in quotes
+    missing = [words for words in case.says.split("...") if words not in text]
+    assert not missing, told
+
+
+def test_no_bad_inventory_makes_a_run_tell_a_secret(said: str) -> None:
+    assert said.count("FAILED!") == len(CASES)
+    assert [line for line in said.splitlines() if CANARY in line] == []
+
+
+def test_every_row_of_the_list_has_a_case_or_a_place() -> None:
+    assert {case.row for case in CASES} | set(ELSEWHERE) == set(range(1, 71))
 
 
 def test_all_errors_are_told_at_once_and_nothing_is_done(tmp_path: Path) -> None:
