@@ -236,7 +236,7 @@ NAMED_SCHEDULES = ("minutely", "hourly", "daily", "weekly", "monthly", "quarterl
 
 def _times(number: str) -> str:
     """One part of a date or time, as systemd.time(7) has it: any, one, several, a range, each so many."""
-    one = rf"(\*|({number})(\.\.({number}))?)(/[0-9]{{1,4}})?"
+    one = rf"(\*|({number})(\.\.({number}))?)(/0*[1-9][0-9]{{0,3}})?"
     return f"{one}(,{one})*"
 
 
@@ -262,7 +262,9 @@ def is_schedule(text: str) -> bool:
     for word in words:
         while position < len(SCHEDULE_PARTS) and not re.fullmatch(SCHEDULE_PARTS[position], word):
             position += 1
-        if position == len(SCHEDULE_PARTS):
+        if position == len(SCHEDULE_PARTS) or any(
+            int(first) > int(last) for first, last in re.findall(r"([0-9]+)\.\.([0-9]+)", word)
+        ):
             return False
         position += 1
     return True

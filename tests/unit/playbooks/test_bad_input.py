@@ -34,7 +34,11 @@ def run_all(directory: Path, hosts: dict[str, dict[str, Any]]) -> subprocess.Com
     )
     plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_FORKS": "4"}
     command = ["ansible-playbook", "-vvv", "--diff", "-i", str(inventory), "playbooks/site.yml"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | plain, capture_output=True, text=True, check=False)
+    # Away from a terminal: Ansible would be stopped where it is asked for in the background.
+    apart: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True}
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | plain, capture_output=True, text=True, check=False, **apart
+    )
 
 
 @pytest.fixture(scope="module")

@@ -184,6 +184,7 @@ BAD: dict[str, list[Any]] = {
     "processes[].schedule": [
         "", "dayly", "Daily", "daily daily", "06:00 Mon", "25:00", "6", "*-13-01", "*-*-32", "mon 06:00", "06:00\n",
         "06:60", "* * * * *", "@daily", "06:00  UTC", "UTC", "Mon..Foo 06:00", "$x", "%h", "06:00;", True,
+        "*:0/0", "*:0/00", "6:9..00", "10..3:00", "*-12..1-1",
     ],
     "processes[].instances": [0, -1, 65, True, "2", 1.5],
     "processes[].start_seconds": [0, -1, 301, True, 0.5],
