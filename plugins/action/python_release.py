@@ -10,6 +10,7 @@ import tempfile
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.flask_ops.production.plugins.module_utils._files import sealed
 from ansible_collections.flask_ops.production.plugins.plugin_utils._archive import (
     checksum,
     file_checksum,
@@ -56,7 +57,7 @@ class ActionModule(ActionBase):
         static = app.get("static") or {}
         described |= {f"static_{key}": static[key] for key in ("path", "keep") if static.get(key) is not None}
         source = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
-        described["deploy_key"] = source.pop("deploy_key", "")
+        described["deploy_key"] = sealed(source.pop("deploy_key", ""))
         described["source"] = source
         try:
             if app.get("wheelhouse"):

@@ -7,6 +7,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import base64
 import grp
 import os
 import pwd
@@ -18,6 +19,21 @@ from dataclasses import dataclass, field
 
 ASIDE_PREFIX = ".flask-ops-removed."
 """What is removed is first renamed to a hidden sibling, so that it can be put back."""
+
+
+def sealed(text: str) -> str:
+    """A secret as one word, to travel inside a list of a module's arguments.
+
+    Ansible writes a module's arguments into the host's journal, with secrets (``no_log``) taken out. It looks for a
+    secret in the printed form of the list around it, where a line break is a backslash and an n, and so does not find a
+    text of several lines. A word of base64 it finds.
+    """
+    return base64.b64encode(text.encode()).decode()
+
+
+def opened(word: str) -> str:
+    """The secret that :func:`sealed` made one word of."""
+    return base64.b64decode(word).decode()
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,12 @@ class Entry:
 
     @classmethod
     def from_params(cls, item: dict[str, t.Any], secret: bool = False, must_exist: bool = True) -> Entry:
-        """From a module's parameters that were declared with :data:`FILE_OPTIONS`.
+        """From a module's parameters that were declared with :data:`FILE_OPTIONS`. The content of a secret is sealed.
 
         :param must_exist: whether a file to copy must be there; in check mode, a real run may have made it.
         :raises OSError: when it is not.
         """
-        content = (item["content"] or "").encode()
+        content = (opened(item["content"] or "") if secret else item["content"] or "").encode()
         if item["copy_of"] and item["state"] == "file" and (must_exist or os.path.exists(item["copy_of"])):
             with open(item["copy_of"], "rb") as stream:
                 content = stream.read()

@@ -241,7 +241,7 @@ class Builder:
         run([f"{release.venv}/bin/python", "-m", "compileall", "-q", release.code], user=app.user)
         hand_over(release.code, app.user)
         self._collect_static()
-        write(f"{release.path}/REVISION", self._provenance().encode(), 0o644, "root", "root")
+        write(f"{release.path}/REVISION", self._provenance().encode(), 0o640, "root", release.app.name)
         os.sync()
         release.mark(".complete")
 

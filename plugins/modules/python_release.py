@@ -125,6 +125,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._files import opened
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError, lock
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
     Builder,
@@ -269,7 +270,7 @@ def app_of(entry: dict, params: dict) -> App:
         source=entry["source"],
         python=entry["python"] or params["python"],
         wsgi=entry["wsgi"],
-        deploy_key=entry["deploy_key"],
+        deploy_key=opened(entry["deploy_key"]),
         requirements=entry["requirements"],
         constraints=entry["constraints"],
         installer=entry["installer"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleActionFail
+from ansible_collections.flask_ops.production.plugins.module_utils._files import sealed
 
 Render = t.Callable[[str, dict[str, t.Any]], str]
 """Renders a template, given its file name and the variables it sees besides the task's."""
@@ -19,7 +20,7 @@ KEYS = {"dest", "src", "content", "state", "each", "as", "secret", *PASSED_ON}
 
 
 def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict], list[dict]]:
-    """Return the files that may be shown and the secret ones, each with its ``position`` in the whole list."""
+    """Return the files that may be shown and the secret ones, sealed, each with its ``position`` in the whole list."""
     shown: list[dict] = []
     secret: list[dict] = []
     for file in files:
@@ -29,6 +30,8 @@ def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict]
         for item in file.get("each", [None]):
             entry = _entry(file, item, render)
             entry["position"] = len(shown) + len(secret)
+            if file.get("secret") and "content" in entry:
+                entry["content"] = sealed(entry["content"])
             (secret if file.get("secret") else shown).append(entry)
     return shown, secret
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS
+from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, sealed
 from ansible_collections.flask_ops.production.plugins.modules import config_files
 from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
@@ -150,7 +150,8 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
 
 def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[str, Any]:
     file = {
-        "dest": str(path), "state": "file", "content": content, "copy_of": None, "target": None, "mode": None, "position": 0,
+        "dest": str(path), "state": "file", "content": sealed(content) if secret else content, "copy_of": None,
+        "target": None, "mode": None, "position": 0,
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
     }  # fmt: skip
     lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
