@@ -68,19 +68,23 @@ def leaks(found: list[Found]) -> Iterator[str]:
     for pid in (path.name for path in Path("/proc").glob("[0-9]*")):
         if CANARY.search(content(f"/proc/{pid}/cmdline")):
             yield f"arguments of process {pid}: {content(f'/proc/{pid}/comm').decode().strip()}"
-    for path, status, _ in found:
+    for path, status, others in found:
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST or path.startswith("/var/log/journal/"):
             continue
-        for_root = status.st_uid == 0 and not status.st_mode & 0o077
-        if (not for_root or path.startswith(("/var/log/", "/tmp/", "/var/tmp/", "/root/.ansible/"))) and CANARY.search(
-            content(path)
-        ):
+        if (
+            not for_root(status, others) or path.startswith(("/var/log/", "/tmp/", "/var/tmp/", "/root/.ansible/"))
+        ) and CANARY.search(content(path)):
             yield f"{path} ({stat.filemode(status.st_mode)})"
 
 
+def for_root(status: os.stat_result, others: bool) -> bool:
+    return status.st_uid == 0 and (not status.st_mode & 0o077 or (not others and status.st_gid == 0))
+
+
 def open_keys(found: list[Found]) -> Iterator[str]:
-    for path, status, _ in found:
-        wide = stat.S_ISREG(status.st_mode) and (status.st_uid or status.st_mode & 0o077)
+    """Private keys, but for those that a Python package tests itself with."""
+    for path, status, others in found:
+        wide = stat.S_ISREG(status.st_mode) and not for_root(status, others) and "/site-packages/" not in path
         if wide and 100 < status.st_size < 20_000 and path not in OF_DEBIANS and KEY.match(content(path)):
             yield f"{path} ({stat.filemode(status.st_mode)})"
 
