@@ -260,6 +260,95 @@ def _strays(place: str, value: Any, option: dict[str, Any]) -> Iterator[str]:
                 yield f"{place}.{key}"
 
 
+# --- What is downloaded ----------------------------------------------------------------------------
+
+
+@promise(
+    (
+        {"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.get_url: {url: 'https://a.example/x', dest: /x}}\n"},
+        "'X' has get_url without a checksum",
+    ),
+    (
+        {"playbooks/x.yml": "- hosts: all\n  tasks:\n    - {name: X, ansible.builtin.git: {repo: x, dest: /x}}\n"},
+        "'X' has git",
+    ),
+    ({"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.pip: {name: flask}}\n"}, "'X' has pip"),
+    (
+        {"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.unarchive: {src: 'https://a.example/x', dest: /x}}\n"},
+        "'X' has unarchive",
+    ),
+    (
+        {"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.apt: {name: x, allow_unauthenticated: true}}\n"},
+        "roles/web/tasks/x.yml: 'X' has allow_unauthenticated",
+    ),
+    ({"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.command: {argv: [curl, x]}}\n"}, "'X' runs curl"),
+    ({"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.command: wget https://a.example/x}\n"}, "'X' runs wget"),
+    ({"plugins/modules/x.py": 'run(["pip", "install", "--trusted-host", host])\n'}, "x.py:1 has --trusted-host"),
+    ({"roles/web/files/x.in": "flask\n", "roles/web/files/x.txt": "flask==3.1.0\n"}, "flask==3.1.0 has no hash"),
+    ({"roles/web/files/x.in": "flask\n"}, "roles/web/files/x.in has no pins"),
+    (
+        {"tests/x/package-lock.json": '{"packages": {"": {}, "node_modules/a": {"version": "1.0.0"}}}'},
+        "node_modules/a has no hash",
+    ),
+    ({".github/workflows/x.yml": "jobs: {a: {steps: [{uses: actions/checkout@v4}]}}\n"}, "actions/checkout@v4"),
+)
+def downloads_are_checked(tree: Tree) -> Complaints:
+    """Nothing is fetched without a signature, a hash or a checksum. A git repository of a user's is fetched by the module
+    python_release, at a commit; its git checks what it gets against that."""
+    for path in tree.files("roles/*/tasks/*.yml", "roles/*/handlers/*.yml", "playbooks/*.yml"):
+        for task in _tasks(tree.yaml(path)):
+            name, modules = task.get("name"), {str(key).rpartition(".")[2]: value for key, value in task.items()}
+            if "get_url" in modules and "checksum" not in modules["get_url"]:
+                yield f"{path}: {name!r} has get_url without a checksum"
+            yield from (f"{path}: {name!r} has {module}" for module in FETCHING & modules.keys())
+            if "://" in str((modules.get("unarchive") or {}).get("src", "")):
+                yield f"{path}: {name!r} has unarchive with a URL"
+            yield from (f"{path}: {name!r} has {word}" for word, _ in _pairs(task) if word in UNCHECKED)
+            words = re.findall(r"[\w-]+", str(modules.get("command", "")))
+            yield from (f"{path}: {name!r} runs {word}" for word in words if word in ("curl", "wget"))
+    for path in tree.files("roles/*", "plugins/*.py", "Makefile", ".github/*"):
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            yield from (f"{path}:{number} has {word}" for word in UNCHECKED_OPTIONS if word in line)
+    yield from _without_hashes(tree)
+
+
+FETCHING = {"git", "pip", "apt_key", "deb822_repository", "apt_repository", "subversion"}
+UNCHECKED = {"allow_unauthenticated", "trusted", "force_apt_get"}
+# Put together, so that this file does not hold them.
+UNCHECKED_OPTIONS = tuple("--" + option for option in ("trusted-host", "no-check-certificate", "allow-unauthenticated"))
+
+
+def _tasks(document: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary of a playbook or a file of tasks that may be a task."""
+    if isinstance(document, dict):
+        yield document
+        document = list(document.values())
+    if isinstance(document, list):
+        for item in document:
+            yield from _tasks(item)
+
+
+def _without_hashes(tree: Tree) -> Complaints:
+    for path in tree.files("*.in"):
+        pins = path.removesuffix(".in") + ".txt"
+        if not tree.has(pins):
+            yield f"{path} has no pins"
+            continue
+        for requirement in re.split(
+            r"\n(?=[A-Za-z0-9])", "\n" + re.sub(r"^ *#.*\n", "", tree.text(pins), flags=re.MULTILINE)
+        ):
+            if requirement.strip() and "--hash=sha256:" not in requirement:
+                yield f"{pins}: {requirement.split()[0]} has no hash"
+    for path in tree.files("*/package-lock.json"):
+        for name, package in json.loads(tree.text(path))["packages"].items():
+            if name and not package.get("integrity"):
+                yield f"{path}: {name} has no hash"
+    for path in tree.files(".github/workflows/*.yml"):
+        for action in re.findall(r"uses: *([^\s,}\]]+)", tree.text(path)):
+            if not re.search(r"@[0-9a-f]{40}$", action):
+                yield f"{path}: {action} is not a commit"
+
+
 # --- Scenarios -----------------------------------------------------------------------------------
 
 

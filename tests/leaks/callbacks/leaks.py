@@ -60,8 +60,9 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
         told(f"watched {Path(playbook._file_name).name}")
 
-    def v2_on_any(self, *args: t.Any, **kwargs: t.Any) -> None:
-        for result in args:
-            if hasattr(result, "_result"):
-                task = result._task.get_name().strip()
-                look(json.dumps(result._result, default=str, ensure_ascii=False), f"result of '{task}'")
+    def v2_runner_on_ok(self, result: t.Any, **_: t.Any) -> None:
+        task = result._task.get_name().strip()
+        look(json.dumps(result._result, default=str, ensure_ascii=False), f"result of '{task}'")
+
+    v2_runner_on_failed = v2_runner_on_unreachable = v2_runner_on_skipped = v2_runner_retry = v2_runner_on_ok
+    v2_runner_item_on_ok = v2_runner_item_on_failed = v2_runner_item_on_skipped = v2_on_file_diff = v2_runner_on_ok
