@@ -1,25 +1,26 @@
-{# The app of each release; some of them have a fault, by which they are called. #}
+"""The app of all releases; some of them have a fault, by which they are called."""
+
 import hashlib
 import logging
 import os
 import subprocess
+import threading
 import time
 
 from flask import Flask, request
 
+WHO = {"release": os.environ["FLASK_OPS_RELEASE"], "slot": os.environ["FLASK_OPS_SLOT"]}
+GO = "/srv/web/go"
+
+if WHO["release"] == "broken":
+    import no_such_module  # noqa: F401
+if WHO["release"] == "dies":
+    threading.Timer(4, lambda: os.path.exists(GO) and os.kill(os.getppid(), 9)).start()
+while WHO["release"] == "slow" and not os.path.exists(GO):
+    time.sleep(0.2)
+
 app = Flask(__name__)
 app.logger.setLevel(logging.INFO)
-{% if item.1 == 'broken' %}
-import no_such_module
-{% elif item.1 == 'slow' %}
-while not os.path.exists("/srv/web/go"):
-    time.sleep(0.2)
-{% elif item.1 == 'dies' %}
-import threading
-
-threading.Timer(4, lambda: os.path.exists("/srv/web/go") and os.kill(os.getppid(), 9)).start()
-{% endif %}
-WHO = {"release": "{{ item.1 }}", "slot": os.environ["FLASK_OPS_SLOT"]}
 
 if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -38,10 +39,8 @@ if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
 @app.get("/")
 @app.get("/healthz")
 def who():
-{% if item.1 == 'sick' %}
-    if request.path == "/healthz":
+    if WHO["release"] == "sick" and request.path == "/healthz":
         return "", 500
-{% endif %}
     return {**WHO, "pid": os.getpid(), "scheme": request.scheme, "client": request.headers.get("X-Forwarded-For")}
 
 

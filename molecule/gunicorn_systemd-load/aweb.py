@@ -4,7 +4,7 @@ import json
 import os
 from urllib.parse import parse_qs
 
-WHO = {"release": "{{ item.1 }}", "slot": os.environ["FLASK_OPS_SLOT"]}
+WHO = {"release": os.environ["FLASK_OPS_RELEASE"], "slot": os.environ["FLASK_OPS_SLOT"]}
 
 
 async def app(scope, receive, send):
