@@ -9,6 +9,7 @@ import shlex
 import socket
 import ssl
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,9 +113,10 @@ def play(host, tmp_path):
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
 
     def run(playbook, *options, **variables):
-        given = tmp_path / "variables.json"
-        given.write_text(json.dumps(variables))
-        command = ["ansible-playbook", "-i", inventory, "--limit", host.backend.host, "-e", f"@{given}"]
+        # A file of its own for each run: two may start at the same time.
+        with tempfile.NamedTemporaryFile("w", dir=tmp_path, suffix=".json", delete=False) as given:
+            json.dump(variables, given)
+        command = ["ansible-playbook", "-i", inventory, "--limit", host.backend.host, "-e", f"@{given.name}"]
         plain = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
         done = subprocess.run([*command, *options, playbook], env=plain, capture_output=True, text=True, check=False)
         # YAML folds long lines of a message: compare words, not lines.

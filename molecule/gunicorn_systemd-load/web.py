@@ -1,22 +1,33 @@
 """The app of all releases; some of them have a fault, by which they are called."""
 
+import contextlib
 import hashlib
+import importlib
 import logging
 import os
+import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from flask import Flask, request
 
 WHO = {"release": os.environ["FLASK_OPS_RELEASE"], "slot": os.environ["FLASK_OPS_SLOT"]}
-GO = "/srv/web/go"
+GO = Path("/srv/web/go")
 
 if WHO["release"] == "broken":
-    import no_such_module  # noqa: F401
+    importlib.import_module("no_such_module")
+
+
+def end_the_server():
+    if GO.exists():
+        os.kill(os.getppid(), signal.SIGKILL)
+
+
 if WHO["release"] == "dies":
-    threading.Timer(4, lambda: os.path.exists(GO) and os.kill(os.getppid(), 9)).start()
-while WHO["release"] == "slow" and not os.path.exists(GO):
+    threading.Timer(4, end_the_server).start()
+while WHO["release"] == "slow" and not GO.exists():
     time.sleep(0.2)
 
 app = Flask(__name__)
@@ -70,9 +81,9 @@ def fail():
 @app.get("/files")
 def files():
     """Open as many files as asked for, and close them."""
-    opened = [open("/dev/null") for _ in range(int(request.args["count"]))]
-    for stream in opened:
-        stream.close()
+    with contextlib.ExitStack() as opened:
+        for _ in range(int(request.args["count"])):
+            opened.enter_context(Path("/dev/null").open())
     return "closed"
 
 
