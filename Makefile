@@ -25,7 +25,10 @@ system: ## the demonstration and the installed package, as users have them (minu
 scenario: ## one role on fresh test hosts: S=nginx_proxy (step by step: DO=converge, see molecule/README.md)
 	$(RUN) $(if $(DO),molecule -c .config/molecule/config.yml $(DO) --scenario-name,tests/check.py) $(or $(S),$(error Which scenario? For instance S=nginx_proxy))
 
-test: ## everything: all of the above, every scenario
+endurance: ## a run killed in each of its tasks, 20 switches under load (an hour; not part of `test`)
+	$(RUN) pytest -q -s tests/endurance
+
+test: ## everything: all of the above but endurance, every scenario
 	$(RUN) tests/check.py
 
 demo: ## the demonstration application on a test host, up and running
@@ -65,4 +68,4 @@ clean: ## remove the environment, caches and all test hosts
 	-$(PYTHON3) tests/hosts down --all
 	rm -rf .venv .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lint unit contract published system scenario test demo demo-stop host hosts host-stop site package pins clean
+.PHONY: help lint unit contract published system scenario endurance test demo demo-stop host hosts host-stop site package pins clean

@@ -1,0 +1,100 @@
+"""What these tests share: a server with one app in traffic, and playbooks that are run against it, or killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.load import Load, Plan, background_load
+from tests.system.conftest import ROOT, TestHost, start  # noqa: F401 - a fixture
+
+DOMAIN = "endurance.flask-ops.test"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One app on one server. Its source is a directory that each `change` gives something new."""
+
+    host: TestHost
+    directory: Path
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "hosts.yml"
+
+    def describe(self) -> None:
+        self.inventory.write_text(self.host.inventory)
+        app = {
+            "name": "demo",
+            "source": {"path": str(self.directory / "demo_app")},
+            "wsgi": "demo_app:create_app()",
+            "domains": [DOMAIN],
+            "health": {"path": "/healthz"},
+            "shared_paths": ["data", "uploads"],
+            "static": {"path": "demo_app/static"},
+            "migrate": "flask --app demo_app db upgrade",
+            "secrets": {"FLASK_SECRET_KEY": "canary-51f7c09b2e8a4d63"},
+        }
+        variables = {"all": {"vars": {"flask_apps": [app]}}}
+        (self.directory / "apps.yml").write_text(yaml.safe_dump(variables))
+
+    def change(self) -> None:
+        """Code only, as most releases are."""
+        (self.directory / "demo_app" / "changed.txt").write_text(str(time.time()))
+
+    def play(self, playbook: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the playbooks; with `KILL_TASK` and `KILL_DELAY`, until it is killed."""
+        command = ["ansible-playbook", "-i", self.inventory, "-i", self.directory / "apps.yml", "-e", "app=demo"]
+        kill = {
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
+            "ANSIBLE_CALLBACKS_ENABLED": "killed",
+        }
+        return subprocess.run(
+            [*map(str, command), f"playbooks/{playbook}.yml"],
+            cwd=ROOT,
+            env={**os.environ, **(kill if environment else {}), **environment, "ANSIBLE_NOCOLOR": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            start_new_session=True,  # what is killed is the run, and not this
+        )
+
+    def load(self, requests: int) -> AbstractContextManager[Load]:
+        """Clients that keep asking: GET and POST on kept connections, and a request of three seconds."""
+        address = self.host.told["address"]
+        certificate = self.directory / "demo.crt"
+        certificate.write_text(ssl.get_server_certificate((address, 443)))
+        return background_load(
+            Plan(
+                url=f"https://{DOMAIN}",
+                connect=f"{address}:443",
+                cafile=str(certificate),
+                requests=requests,
+                post_path="/echo",
+                long_path="/slow?seconds=3",
+                max_seconds=1800,
+                pause=0.035,
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def trial(start: Callable[..., TestHost], tmp_path_factory: pytest.TempPathFactory) -> Trial:  # noqa: F811
+    directory = tmp_path_factory.mktemp("trial")
+    shutil.copytree(ROOT / "examples" / "demo_app", directory / "demo_app")
+    found = Trial(start("endurance", DOMAIN), directory)
+    found.describe()
+    done = found.play("site")
+    assert done.returncode == 0, done.stdout
+    return found
