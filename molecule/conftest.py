@@ -31,6 +31,13 @@ def unit(request, host):
 
 
 @pytest.fixture
+def once(host):
+    """For what is the same code on every Debian, and takes its time: skip it on all but one."""
+    if host.backend.host != "debian13":
+        pytest.skip("on Debian 13 alone")
+
+
+@pytest.fixture
 def address(host):
     """The host's address, as the controller reaches it."""
     return host.ansible.get_variables()["ansible_host"]

@@ -117,6 +117,7 @@ def test_deploy_ships_one_app_and_touches_no_other(host, play, apps, source, dem
     assert host.check_output("systemctl show --value --property ActiveEnterTimestamp httpbin-blue nginx") == started
 
 
+@pytest.mark.usefixtures("once")
 def test_what_is_not_there_is_refused_by_name(play):
     for playbook, variables, said in (
         (DEPLOY, {"app": "dmeo"}, "'dmeo' is not an app in flask_apps; did you mean 'demo'?"),
@@ -129,6 +130,7 @@ def test_what_is_not_there_is_refused_by_name(play):
         assert not refused.changed
 
 
+@pytest.mark.usefixtures("once")
 def test_a_release_that_cannot_be_imported_stays_out_of_traffic(play, apps, source, load, demo):
     before = demo.ask("/").json
     module = source / "demo_app" / "__init__.py"
@@ -143,6 +145,7 @@ def test_a_release_that_cannot_be_imported_stays_out_of_traffic(play, apps, sour
     assert demo.ask("/").json["release"] == before["release"]
 
 
+@pytest.mark.usefixtures("once")
 def test_a_release_that_is_not_healthy_stays_out_of_traffic(play, apps, source, load, demo):
     before = demo.ask("/").json
     health = {"path": "/no-such-page", "deadline": 30}
@@ -157,6 +160,7 @@ def test_a_release_that_is_not_healthy_stays_out_of_traffic(play, apps, source, 
     assert demo.ask("/").json["slot"] == before["slot"]
 
 
+@pytest.mark.usefixtures("once")
 def test_a_changed_value_of_the_environment_goes_by_way_of_the_other_slot(play, apps, load, demo):
     before = demo.ask("/").json
     with load(1_000) as clients:
@@ -168,6 +172,7 @@ def test_a_changed_value_of_the_environment_goes_by_way_of_the_other_slot(play, 
     assert demo.ask("/").json["slot"] != before["slot"]
 
 
+@pytest.mark.usefixtures("once")
 def test_the_right_slot_comes_back_after_its_processes_were_killed(host, unit, demo):
     slot = demo.ask("/").json["slot"]
     with host.sudo():
@@ -184,6 +189,7 @@ def test_after_a_reboot_the_slot_that_was_in_traffic_serves(host, reboot, demo):
     assert (after["release"], after["slot"]) == (before["release"], before["slot"])
 
 
+@pytest.mark.usefixtures("once")
 def test_an_absent_app_leaves_nothing_but_its_data(host, play, apps, demo):
     before = demo.ask("/").json
     removed = play(SITE, flask_apps=apps(demo={"env": {"DEMO_MOTTO": "another"}}, httpbin={"state": "absent"}))
@@ -198,6 +204,7 @@ def test_an_absent_app_leaves_nothing_but_its_data(host, play, apps, demo):
     assert (after["release"], after["slot"]) == (before["release"], before["slot"])
 
 
+@pytest.mark.usefixtures("once")
 def test_purge_takes_the_data_too(host, play, apps):
     gone = {"state": "absent", "purge": True}
     wanted = apps(demo={"env": {"DEMO_MOTTO": "another"}}, httpbin=gone)

@@ -51,14 +51,3 @@ def metrics(host, scrape):
 def apply(host, play):
     """Apply the role with some variables changed."""
     return lambda **variables: play(str(CONVERGE), **variables)
-
-
-@pytest.fixture
-def only_on(host):
-    """`only_on("debian13")`: the same code on both Debians, so it is tried on one of them."""
-
-    def name(wanted):
-        if host.backend.host != wanted:
-            pytest.skip(f"is tried on {wanted}")
-
-    return name

@@ -195,11 +195,11 @@ def test_an_upstream_release_runs_where_it_was_asked_for(host):
         assert program == "/usr/bin/prometheus-node-exporter"
 
 
-# --- what changes nothing: each on one of the two -------------------------------------------------------------------------
+# --- what changes nothing ------------------------------------------------------------------------------------------------
 
 
-def test_a_collector_that_there_is_not_changes_nothing(host, apply, scrape, only_on):
-    only_on("debian12")
+@pytest.mark.usefixtures("once")
+def test_a_collector_that_there_is_not_changes_nothing(host, apply, scrape):
     refused = apply(node_exporter_collectors=["cpu", "astrology"])
     assert refused.status != 0
     assert "every file is as it was before" in refused.output
@@ -208,8 +208,8 @@ def test_a_collector_that_there_is_not_changes_nothing(host, apply, scrape, only
     assert scrape()[0] == 200
 
 
-def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape, only_on):
-    only_on("debian13")
+@pytest.mark.usefixtures("once")
+def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape):
     with host.sudo():
         host.check_output("openssl genpkey -algorithm ed25519 -out /root/other.key")
         host.check_output(f"chmod 0777 {METRICS}")
@@ -226,8 +226,8 @@ def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape,
     assert host.file(METRICS).mode == 0o755
 
 
-def test_an_archive_from_a_url_with_another_checksum_leaves_nothing_behind(host, apply, only_on):
-    only_on("debian13")
+@pytest.mark.usefixtures("once")
+def test_an_archive_from_a_url_with_another_checksum_leaves_nothing_behind(host, apply):
     before = host.check_output("ls /opt/flask-ops")
     refused = apply(node_exporter_checksums={"amd64": "0" * 64, "arm64": "0" * 64})
     assert refused.status != 0
