@@ -3,24 +3,50 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+
+from ansible import constants
 from ansible.plugins.action import ActionBase
 
 APT = {"state": "present", "install_recommends": False, "cache_valid_time": 3600, "lock_timeout": 120}
 
 
 class ActionModule(ActionBase):
-    """Asks dpkg what is missing, and calls ansible.builtin.apt only for that."""
+    """Asks dpkg what is missing, and calls ansible.builtin.apt only for that.
+
+    What a host has is remembered until the play ends: each role installs what it needs, and none has to ask again.
+    """
 
     _VALID_ARGS = frozenset(("names",))
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        found = self._execute_module(
-            "flask_ops.production.packages", module_args={"names": self._task.args["names"]}, task_vars=task_vars
-        )
-        if found.get("failed") or not found["missing"] or self._task.check_mode:
+        names = self._task.args["names"]
+        if isinstance(names, list) and set(names) <= self._remembered(task_vars):
+            return {"changed": False, "missing": []}
+        found = self._execute_module("flask_ops.production.packages", module_args={"names": names}, task_vars=task_vars)
+        installed = found.pop("installed", [])
+        if found.get("failed") or found.get("unreachable"):
             return found
-        result = self._execute_module(
-            "ansible.builtin.apt", module_args={**APT, "name": found["missing"]}, task_vars=task_vars
-        )
-        return {**result, "missing": found["missing"]}
+        if found["missing"] and not self._task.check_mode:
+            result = self._execute_module(
+                "ansible.builtin.apt", module_args={**APT, "name": found["missing"]}, task_vars=task_vars
+            )
+            found = {**result, "missing": found["missing"]}
+            installed = [] if result.get("failed") else installed + found["missing"]
+        self._memory(task_vars).write_text(json.dumps(installed), encoding="utf-8")
+        return found
+
+    def _remembered(self, task_vars) -> set[str]:
+        try:
+            return set(json.loads(self._memory(task_vars).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return set()
+
+    def _memory(self, task_vars) -> Path:
+        """A file in the folder that Ansible makes for each run and removes at its end."""
+        host = self._task.delegate_to or task_vars["inventory_hostname"]
+        place = hashlib.sha256(f"{self._task.get_play()._uuid} {host}".encode()).hexdigest()
+        return Path(constants.DEFAULT_LOCAL_TMP, f"flask-ops-packages-{place}.json")
