@@ -47,6 +47,12 @@ hosts: ## list the test hosts
 host-stop: ## stop a test host: NAME=web1
 	@$(PYTHON3) tests/hosts down $(or $(NAME),$(error Which host? See `make hosts`))
 
+bench: ## measure our speed beside that of other tools (half an hour on a quiet machine)
+	$(RUN) python -m benchmarks
+
+bench-quick: ## a part of it (five minutes)
+	$(RUN) python -m benchmarks --quick
+
 site: ## the documentation as a site, in .venv/site/html
 	$(RUN) python -m tests.site
 
@@ -61,6 +67,8 @@ pins: ## choose the newest allowed versions of the tools, and of certbot, again
 	  --python-version 3.11 $(PIN)
 	$(RUN) uv pip compile tests/system/newest-ansible.in --output-file tests/system/newest-ansible.txt \
 	  --python-version 3.13 $(PIN)
+	$(RUN) uv pip compile benchmarks/peers/pyinfra/requirements.in \
+	  --output-file benchmarks/peers/pyinfra/requirements.txt --python-version 3.11 $(PIN)
 	for grader in tests/graders/*.in; do \
 	  $(RUN) uv pip compile $$grader --output-file $${grader%.in}.txt --python-version 3.11 $(PIN) || exit; done
 
@@ -68,4 +76,5 @@ clean: ## remove the environment, caches and all test hosts
 	-$(PYTHON3) tests/hosts down --all
 	rm -rf .venv .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lint unit contract published system scenario endurance test demo demo-stop host hosts host-stop site package pins clean
+.PHONY: help lint unit contract published system scenario endurance test demo demo-stop host hosts host-stop bench \
+  bench-quick site package pins clean

@@ -18,7 +18,7 @@ from .inventory import as_data, as_yaml
 from .machine import PROGRAMS_PATH, Machine
 from .state import HostsError, run
 
-NEED_ROOT = ("up", "down", "list", "reboot", "purge")
+NEED_ROOT = ("up", "clone", "down", "list", "reboot", "purge")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--domain", action="append", metavar="D", help="a name that leads to the host; repeatable")
     command.add_argument("--json", action="store_true", help="print data for programs instead")
     command.set_defaults(run=up)
+
+    command = commands.add_parser("clone", help="have copies of a host running, with what is on its disk now")
+    command.add_argument("origin", metavar="HOST")
+    command.add_argument("names", nargs="+", metavar="NAME")
+    command.set_defaults(run=clone)
 
     command = commands.add_parser("inventory", help="print the inventory of hosts that are up")
     command.add_argument("names", nargs="*", metavar="NAME", help="all, if none is given")
@@ -87,6 +92,11 @@ def up(options: argparse.Namespace) -> None:
     domains = tuple(dict.fromkeys(options.domain)) if options.domain else None
     host = hosts.up(Engine(Machine.detect()), options.name, options.dist, domains)
     print(json.dumps(as_data(host), indent=2) if options.json else as_yaml([host]), end="\n" if options.json else "")
+
+
+def clone(options: argparse.Namespace) -> None:
+    """Have copies of a host running."""
+    print(as_yaml(hosts.clone(Engine(Machine.detect()), options.origin, tuple(options.names))), end="")
 
 
 def inventory(options: argparse.Namespace) -> None:
@@ -149,6 +159,7 @@ def down(options: argparse.Namespace) -> None:
     engine = Engine(Machine.detect())
     for name in names:
         hosts.down(engine, name)
+    hosts.sweep(engine)
 
 
 def purge(_: argparse.Namespace) -> None:

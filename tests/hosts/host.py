@@ -168,6 +168,39 @@ def create(engine: Engine, name: str, dist: int, image_name: str, domains: tuple
     return host
 
 
+def clone(engine: Engine, origin: str, names: tuple[str, ...]) -> list[Host]:
+    """Have copies of a host running, with what is on its disk now; address and keys are their own."""
+    for name in names:
+        check_names(name, ())
+    engine.prepare()
+    provide_key()
+    original = load(origin)
+    if not original or not running(engine, origin):
+        raise HostsError(f"{origin}: no such host, or it is not up")
+    copies, copy = [], f"localhost/flask-ops-clone:{origin}"
+    with lock(f"clones-{origin}"):
+        with lock("engine"):
+            # Not every machine lets a container be paused; what is copied is what a power failure would leave.
+            engine.podman("commit", "--pause=false", origin, copy)
+        for name in names:
+            with lock(f"host-{name}"):
+                discard(engine, name)
+                host = create(engine, name, original.dist, copy, ())
+                copies.append(dataclasses.replace(host, authorities=original.authorities))
+                copies[-1].save()
+        # Without a name, the image goes when the last copy has gone (see `sweep`).
+        engine.podman("untag", copy)
+    for host in copies:
+        wait_until_up(host)
+    return copies
+
+
+def sweep(engine: Engine) -> None:
+    """Remove images that have no name and no container any more."""
+    with lock("engine"):
+        engine.podman("image", "prune", "--force", check=False)
+
+
 def free_address(engine: Engine) -> str:
     """Return the first address of the network that no recorded host has."""
     network = engine.inspect("network", engine.network)
@@ -194,6 +227,8 @@ def make_seed(host: Host) -> bytes:
             "etc/ssh/ssh_host_ed25519_key": (private.read_text(), 0o600),
             "etc/ssh/ssh_host_ed25519_key.pub": (public, 0o644),
             f"home/{host.user}/.ssh/authorized_keys": (provide_key().with_suffix(".pub").read_text(), 0o644),
+            # Empty in the image, too; a clone must not have that of its origin.
+            "etc/machine-id": ("", 0o444),
         }
     return archive(files)
 

@@ -12,7 +12,9 @@ class Host:
     """Stands for the module on a host and for apt, and counts what is asked of them."""
 
     def __init__(self, *installed: str) -> None:
-        self.installed, self.asked, self.breaks = set(installed), [], False
+        self.installed = set(installed)
+        self.asked: list[str] = []
+        self.breaks = False
 
     def answer(self, module_name, module_args, task_vars):
         self.asked.append(module_name.rpartition(".")[2])

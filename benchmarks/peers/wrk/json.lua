@@ -1,0 +1,2 @@
+-- The short answer of `/`.
+wrk.headers["Accept"] = "application/json"
