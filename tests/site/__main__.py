@@ -7,6 +7,7 @@ reference of roles and plugins from their own descriptions. A broken link or ref
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,8 @@ def reference(source: Path) -> None:
     destination.mkdir()
     command = ["antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--no-indexes", "--dest-dir"]
     subprocess.run([*command, destination, "flask_ops.production"], cwd=ROOT, check=True)
+    for page in destination.glob("*.rst"):  # the theme has a table of contents beside each page
+        page.write_text(re.sub(r"^\.\. contents::\n(?: +.*\n)*", "", page.read_text(), flags=re.MULTILINE))
 
 
 def main() -> int:
