@@ -93,7 +93,7 @@ def tries(app: str, other: str, pid: int, seen: str) -> dict[str, Callable[[], A
         # Writing where it must not.
         "change its own code": lambda: write(f"/srv/{app}/current/app/intruder.py"),
         "change its own environment of Python": lambda: write(f"/srv/{app}/current/venv/intruder.py"),
-        "write a job of cron": lambda: write("/etc/cron.d/intruder"),
+        "write what a login runs": lambda: write("/etc/profile.d/intruder.sh"),
         "write a program": lambda: write("/usr/local/bin/intruder"),
         "write a unit": lambda: write("/run/systemd/system/intruder.service"),
         "write into /var": lambda: write("/var/lib/intruder"),

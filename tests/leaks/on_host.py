@@ -149,7 +149,13 @@ def of_others(users: dict[str, pwd.struct_passwd]) -> Iterator[str]:
     ours = {name: user for name, user in users.items() if user.pw_gecos == f"Flask app {name}"}
     for name, user in ours.items():
         for other in ours.keys() - {name}:
-            for top in (f"/srv/{other}", f"/etc/{other}", f"/run/{other}", f"/var/log/{other}"):
+            for top in (
+                f"/srv/{other}",
+                f"/etc/{other}",
+                f"/run/{other}",
+                f"/var/log/{other}",
+                f"/var/log/nginx/{other}.access.log",
+            ):
                 for path, status in reachable(user, top):
                     public = re.match(rf"/srv/{other}/(releases/[^/]+/static|old-static)(/|$)", path)
                     if stat.S_ISREG(status.st_mode) and status.st_size and may(user, status, 4) and not public:

@@ -17,6 +17,7 @@ HIDDEN = {
     "see another app's process",
     "read another app's environment in /proc",
     "read the environment of process 1",
+    "write a setting of the kernel",
     "read the kernel's log by its device",
     "read the memory of the host",
 }
