@@ -529,6 +529,9 @@ RULES: dict[str, Rule] = {
     "gunicorn_systemd_environment_file": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/etc/{name}/environment"
     ),
+    "gunicorn_systemd_changing_files[]": Rule(
+        is_host_path, "must be the absolute path of a file on the host", "/etc/shop/environment"
+    ),
     "gunicorn_systemd_credentials_file": Rule(
         lambda path: not path or is_app_path(path),
         "must be empty, or an absolute path with {name} in it",
@@ -729,7 +732,9 @@ RULES["letsencrypt_profile"] = or_empty(RULES["acme.profile"])
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")
-for _name in ("releases{key}", "releases{value}", "credentials_file", "environment_file", "writable_directory"):
+for _name in (
+    "releases{key}", "releases{value}", "changing_files[]", "credentials_file", "environment_file", "writable_directory"
+):  # fmt: skip
     RULES[f"app_processes_{_name}"] = RULES[f"gunicorn_systemd_{_name}"]
 RULES["locations[].client_max_body_size"] = RULES["client_max_body_size"]
 RULES["locations[].allow[]"] = RULES["nginx_proxy_trusted_proxies[]"] = RULES["allow[]"]

@@ -635,6 +635,7 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "gunicorn_systemd_shared_by": [-1, 1001, True, "2"],
     "gunicorn_systemd_probe_port": [-1, 65536, "443"],
     "python_app_lock_timeout": [-1, 86401, True, "300"],
+    "gunicorn_systemd_changing_files": ["/etc/shop/environment", ["environment"], ["/etc/../x"], ["/etc/a\n"], [1]],
     "gunicorn_systemd_credentials_file": ["/etc/secrets.json", "/etc/{name} x", "/etc/{name}\n", "-/etc/{name}"],
     "gunicorn_systemd_environment_file": ["", "/etc/environment", "/etc/{name} x", "/etc/{name}\n", "-/etc/{name}"],
     "gunicorn_systemd_writable_directory": ["/srv/shared", "/srv/{name} /etc", "/srv/%n/{name}", "+/srv/{name}", "/srv/{name}\n"],
@@ -666,7 +667,7 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     ],
     "node_exporter_access_log": ["", "/var/log/nginx/access.log", "{name}", "/var/log/{name} x", "/var/log/{name}/../x"],
 }  # fmt: skip
-for _name in ("releases", "credentials_file", "environment_file", "writable_directory"):
+for _name in ("releases", "changing_files", "credentials_file", "environment_file", "writable_directory"):
     BAD_VARIABLES[f"app_processes_{_name}"] = BAD_VARIABLES[f"gunicorn_systemd_{_name}"]
 
 BAD_TOGETHER: dict[str, list[Any]] = {
@@ -941,6 +942,8 @@ LANDS_IN: dict[str, str] = {
     "app_processes_environment_file": UNIT,
     "app_processes_writable_directory": UNIT,
     "app_processes_releases{key}": UNIT,
+    "gunicorn_systemd_changing_files[]": ARGUMENT,
+    "app_processes_changing_files[]": ARGUMENT,
     "gunicorn_systemd_credentials_file": UNIT,
     "gunicorn_systemd_writable_directory": UNIT,
     "gunicorn_systemd_release_link": ARGUMENT,
