@@ -55,6 +55,7 @@ def fresh(name: str, *domains: str) -> Host:
     """A new host, as bare as a new server but for curl, by which it is asked whether it serves."""
     base = up("base")
     base.root(
+        "systemctl disable --quiet --now apt-daily.timer apt-daily-upgrade.timer\n"  # they hold apt's lock at first
         "command -v curl >/dev/null || { apt-get update -qq; apt-get install -qq --no-install-recommends curl; "
         "rm -rf /var/lib/apt/lists/*; } >/dev/null"
     )
