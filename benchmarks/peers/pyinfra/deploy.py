@@ -30,7 +30,10 @@ files.link(path=f"{release}/venv", target=state["venv"])
 files.link(path=f"{release}/static", target=f"{release}/app/demo_app/static")
 files.link(path=f"{home}/current", target=release)
 server.shell(
-    commands=[f"{pip_program} install -q -r {release}/app/requirements.txt gunicorn=={state['gunicorn']}"],
+    commands=[
+        f"{pip_program} install -q -r {release}/app/requirements.txt",
+        f"{pip_program} install -q gunicorn=={state['gunicorn']}",
+    ],
     _if=code.did_change,
 )
 
