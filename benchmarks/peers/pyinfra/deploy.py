@@ -58,7 +58,7 @@ written = [
 for one in state["links"]:
     files.link(path=one["path"], target=one["target"])
 for path in state["absent"]:
-    files.file(path=path, present=False)
+    files.link(path=path, present=False)
 
 
 def anything_written() -> bool:
