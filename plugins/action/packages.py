@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
 
 APT = {"state": "present", "install_recommends": False, "cache_valid_time": 3600, "lock_timeout": 120}
+ATTEMPTS, SECONDS = 60, 5
 
 
 class ActionModule(ActionBase):
@@ -31,13 +33,26 @@ class ActionModule(ActionBase):
         if found.get("failed") or found.get("unreachable"):
             return found
         if found["missing"] and not self._task.check_mode:
-            result = self._execute_module(
-                "ansible.builtin.apt", module_args={**APT, "name": found["missing"]}, task_vars=task_vars
-            )
+            result = self._install(found["missing"], task_vars)
             found = {**result, "missing": found["missing"]}
             installed = [] if result.get("failed") else installed + found["missing"]
         self._memory(task_vars).write_text(json.dumps(installed), encoding="utf-8")
         return found
+
+    def _install(self, names, task_vars):
+        """Wait for the lock of the package lists: `lock_timeout` waits for that of dpkg alone.
+
+        The timers of a new server hold it in their first minutes.
+        """
+        for left in reversed(range(ATTEMPTS)):
+            result = self._execute_module(
+                "ansible.builtin.apt", module_args={**APT, "name": names}, task_vars=task_vars
+            )
+            locked = result.get("failed") and "Could not get lock" in f"{result.get('msg')} {result.get('stderr')}"
+            if not locked or not left:
+                break
+            time.sleep(SECONDS)
+        return result
 
     def _remembered(self, task_vars) -> set[str]:
         try:

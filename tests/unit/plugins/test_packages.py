@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from ansible import constants
+from ansible_collections.flask_ops.production.plugins.action import packages
 from ansible_collections.flask_ops.production.plugins.action.packages import ActionModule
 
 
@@ -15,12 +16,16 @@ class Host:
         self.installed = set(installed)
         self.asked: list[str] = []
         self.breaks = False
+        self.locked = 0
 
     def answer(self, module_name, module_args, task_vars):
         self.asked.append(module_name.rpartition(".")[2])
         if module_name == "ansible.builtin.apt":
             if self.breaks:
                 return {"failed": True}
+            if self.locked:
+                self.locked -= 1
+                return {"failed": True, "msg": "E: Could not get lock /var/lib/apt/lists/lock."}
             self.installed |= set(module_args["name"])
             return {"changed": True}
         missing = [name for name in module_args["names"] if name not in self.installed]
@@ -73,6 +78,18 @@ def test_a_failed_installation_is_not_taken_for_one(install):
     assert install(host, "nginx")["failed"]
     host.breaks = False
     assert install(host, "nginx")["changed"]
+
+
+def test_a_lock_that_somebody_holds_is_waited_for(install, monkeypatch: pytest.MonkeyPatch):
+    waits: list[float] = []
+    monkeypatch.setattr(packages.time, "sleep", waits.append)
+    host = Host("git")
+    host.locked = 3
+    assert install(host, "nginx") == {"changed": True, "missing": ["nginx"]}
+    assert waits == [packages.SECONDS] * 3
+    host.locked = 1000
+    assert install(host, "redis")["failed"]
+    assert len(waits) == 3 + packages.ATTEMPTS - 1
 
 
 def test_check_mode_installs_nothing_and_says_so_each_time(install):
