@@ -100,7 +100,7 @@ def metric(host, family, **labels):
 
 def test_the_certificate_of_the_authority_is_served_with_its_chain(host, address, served):
     found = served("shop.test.example")
-    assert found.of_an_authority
+    assert found.of_an_authority, done.output
     assert (found.names, found.key) == ({"shop.test.example", "www.test.example"}, "ecdsa")
     assert host.file("/etc/nginx/certificates/shop").linked_to == "/etc/letsencrypt/live/shop"
     fetch = "import ssl,urllib.request as u; c=ssl._create_unverified_context(); "
@@ -283,12 +283,12 @@ def test_and_back_and_a_wildcard_by_dns_while_a_profile_that_is_not_offered_is_t
     )
     assert done.status == 0, done.output
     # From a certificate of one's own, and from none at all.
-    assert served("shop.test.example").of_an_authority
+    assert served("shop.test.example").of_an_authority, done.output
     assert "The authority does not offer the profile" in done.output
     assert served("blog.test.example").issuer.endswith("blog.test.example")
     assert credentials["dns_rfc2136_secret"] not in done.output
     found = served("anything.wildcard.test.example")
-    assert found.of_an_authority
+    assert found.of_an_authority, done.output
     assert found.names == set(domains)
     assert host.file("/etc/letsencrypt/credentials/dns-rfc2136.ini").mode == 0o600
 
