@@ -82,6 +82,13 @@ def apply(host, play):
     return run
 
 
+def wait_for(host, port):
+    """Until somebody listens: a service that systemd calls started may not do so yet."""
+    host.check_output(
+        f"timeout 30 sh -c 'until ss --no-header --listening --tcp sport = :{port} | grep -q .; do sleep 0.2; done'"
+    )
+
+
 def look_after(host, later="+0"):
     """Run what the timer runs, at a later time."""
     return host.run(
@@ -100,7 +107,7 @@ def metric(host, family, **labels):
 
 def test_the_certificate_of_the_authority_is_served_with_its_chain(host, address, served):
     found = served("shop.test.example")
-    assert found.of_an_authority, done.output
+    assert found.of_an_authority
     assert (found.names, found.key) == ({"shop.test.example", "www.test.example"}, "ecdsa")
     assert host.file("/etc/nginx/certificates/shop").linked_to == "/etc/letsencrypt/live/shop"
     fetch = "import ssl,urllib.request as u; c=ssl._create_unverified_context(); "
@@ -320,6 +327,7 @@ def test_an_authority_that_is_down_takes_nothing_with_it(host, once, apply, serv
     assert metric(host, "last_run_success", name="shop") == 0
     # It has forgotten all accounts, as a new one would. They are made anew.
     host.check_output("systemctl start pebble@main.service")
+    wait_for(host, 14000)
     later = look_after(host)
     assert later.rc == 0, later.stdout
     assert "late: issued" in later.stdout
@@ -357,7 +365,7 @@ def test_what_was_deleted_is_restored(host, once, apply, served):
     done = apply(late={"domains": ["api.test.example"]})
     assert done.status == 0, done.output
     for name in ("shop.test.example", "blog.test.example", "api.test.example"):
-        assert served(name).of_an_authority
+        assert served(name).of_an_authority, done.output
 
 
 def test_an_absent_app_loses_its_certificate_and_one_of_somebody_else_stays(host, once, apply):
