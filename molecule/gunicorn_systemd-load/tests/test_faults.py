@@ -201,7 +201,8 @@ def test_14_19_a_slow_start_is_waited_for_a_second_run_is_refused_and_what_takes
     assert slot("of-gthread") != before
     assert web("of-gthread").ask("/").json["release"] == "slow"
     assert f"; 2 requests of {before} did not end within 10 s and had to be cut" in done.output
-    assert [future.result() for future in asked] == [502, 502]
+    # 504 where all this took so long that nginx gave up before they were cut.
+    assert {future.result() for future in asked} <= {502, 504}
 
 
 @pytest.mark.usefixtures("once")
