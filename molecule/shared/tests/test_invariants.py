@@ -1,10 +1,13 @@
-"""What holds on every host after every scenario, whatever the role."""
+"""What holds on every server after every scenario, whatever the role."""
 
 import json
 import os
 from pathlib import Path
 
 import pytest
+
+# Not those that only play a part beside our servers, such as a Prometheus that asks them.
+testinfra_hosts = ["ansible://flask_servers"]
 
 ROOT = Path(__file__).resolve().parents[3]
 LOOK = ROOT / "tests" / "leaks" / "on_host.py"
