@@ -306,7 +306,7 @@ def by_class(bench: Bench, host: Host) -> None:
         )
         bench.traffic[f"worker classes, {page}"] = {kind: traffic.summary(found) for kind, found in loads.items()}
     for kind in KINDS:
-        unit = host.root(f"echo app-{kind}-$(basename $(readlink /run/app-{kind}/current.sock) .sock).service").strip()
+        unit = host.root(f"echo app-{kind}-$(readlink /run/app-{kind}/current).service").strip()
         kinds = bench.traffic["worker classes, dynamic page"]
         kinds[kind]["workers_mib"] = [worker["mib"] for worker in traffic.workers_of(host, unit)]
 

@@ -66,7 +66,8 @@ and the message names the nearest known one. Beyond the rule of each option, thi
 - With several hosts in the run, a scheduler and a timer say in `only_on` which of them runs it.
 - `threads` above 1 goes with `worker_class: gthread`, or with `server: waitress`.
 - `preload` does not go with `worker_class: gevent`.
-- `server: waitress` has no `worker_class`, `workers`, `preload` and `metrics`, and no log files.
+- `instances` does not go with `workers`: each is one worker.
+- `server: waitress` has no `worker_class`, `workers`, `instances`, `preload` and `metrics`, and no log files.
 - `limits.memory_high` is below `limits.memory_max`.
 - `metrics.statsd` needs a network, which a strict sandbox has not.
 """

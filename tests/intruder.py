@@ -106,8 +106,8 @@ def tries(app: str, other: str, pid: int, seen: str) -> dict[str, Callable[[], A
         "read the environment of process 1": lambda: Path("/proc/1/environ").read_bytes(),
         "signal another app's process": lambda: os.kill(pid, signal.SIGCONT),
         "trace another app's process": lambda: system_call("ptrace", 16, pid, 0, 0),
-        "connect to its own slots": lambda: connect(f"/run/{app}/current.sock"),
-        "connect to another app": lambda: connect(f"/run/{other}/current.sock"),
+        "connect to its own slots": lambda: connect(f"/run/{app}/current/1.sock"),
+        "connect to another app": lambda: connect(f"/run/{other}/current/1.sock"),
         "talk to systemd itself": lambda: connect("/run/systemd/private"),
         "stop a service": lambda: command("systemctl", "--no-ask-password", "stop", "cron.service", "nginx.service"),
         # More rights.

@@ -32,6 +32,7 @@ class ActionModule(RenderingAction):
             "health": app["health"],
             "server": app["server"],
             "grace": app["graceful_timeout"],
+            "instances": app["instances"],
             "by": f"{getpass.getuser()}@{socket.gethostname()}",
             "release_link": args.get("release_link", "").format_map(app),
             "probe_port": args.get("probe_port"),

@@ -3,7 +3,7 @@
 """The switch: an app's traffic goes from one slot to the other, and nobody notices.
 
 An app has two slots, blue and green. Each has a socket and a service of its own; one is in traffic. nginx's
-upstream is the link ``current.sock``, which rename(2) replaces atomically: nginx is not reloaded.
+upstream is a socket below the link ``current``, which rename(2) replaces atomically: nginx is not reloaded.
 
     idle slot prepared -> started -> healthy -> in traffic -> seen through nginx -> old drained -> old stopped
 
@@ -114,17 +114,19 @@ class App:
     """Who runs this, as the controller says."""
     probe_port: int | None = None
     """nginx's HTTPS port on this host, asked after the flip."""
+    instances: int = 1
+    """How many sockets each slot has, with a worker of its own behind each if there is more than one."""
 
     @property
     def runtime(self) -> str:
         return f"/run/{self.name}"
 
     @property
-    def socket_link(self) -> str:
-        return f"{self.runtime}/current.sock"
+    def slot_link(self) -> str:
+        return f"{self.runtime}/current"
 
-    def socket_path(self, slot: str) -> str:
-        return f"{self.runtime}/{slot}.sock"
+    def socket_path(self, slot: str, instance: int = 1) -> str:
+        return f"{self.runtime}/{slot}/{instance}.sock"
 
     def units(self, slot: str) -> tuple[str, str]:
         return f"{self.name}-{slot}.socket", f"{self.name}-{slot}.service"
@@ -170,8 +172,8 @@ class Host:
             systemctl("reset-failed", *units)
         systemctl("start", *units, timeout=300)
 
-    def stop(self, *units: str, socket_path: str, grace: float) -> int:
-        """Stop units; return how many of their socket's connections had to be cut when the grace was over."""
+    def stop(self, *units: str, sockets: str, grace: float) -> int:
+        """Stop units; return how many connections to the sockets of that directory had to be cut after the grace."""
         began, connected = self.now(), 0
         systemctl("stop", "--no-block", *units)
         while any(self.state(unit) not in ("inactive", "failed", "") for unit in units):
@@ -179,7 +181,7 @@ class Host:
                 raise CommandError(f"{' and '.join(units)} did not stop within {self.now() - began:.0f} s")
             if self.now() - began < grace:
                 # An idle connection is closed soon after the server was told to stop: what stays has a request.
-                connected = len(self._sockets(socket_path))
+                connected = len(self._sockets(sockets))
             self.sleep(0.1)
         took = self.now() - began
         # A process that ends with an error while it is being stopped leaves a failed unit, which nobody needs to see.
@@ -243,14 +245,14 @@ class Host:
         except CommandError:
             return ""
 
-    def waiting(self, path: str) -> int:
-        """How many connections wait in a listening socket's accept queue (Recv-Q of ``ss``)."""
-        return sum(int(row[2]) for row in self._sockets(path, "--listening"))
+    def waiting(self, directory: str) -> int:
+        """How many connections wait in the accept queues of a directory's listening sockets (Recv-Q of ``ss``)."""
+        return sum(int(row[2]) for row in self._sockets(directory, "--listening"))
 
-    def _sockets(self, path: str, *options: str) -> list[list[str]]:
-        """What ``ss`` says of the sockets with this path; without options, of the connections to it."""
+    def _sockets(self, directory: str, *options: str) -> list[list[str]]:
+        """What ``ss`` says of the sockets in a directory; without options, of the connections to them."""
         rows = [row.split() for row in run(["ss", "--no-header", "--unix", *options]).splitlines()]
-        return [row for row in rows if len(row) > 4 and row[4] == path]
+        return [row for row in rows if len(row) > 4 and os.path.dirname(row[4]) == directory]
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -316,7 +318,7 @@ class Switch:
 
     def slot_in_traffic(self) -> str | None:
         """The slot that the link names, or None before the first switch."""
-        return slot_named(self.host.link_target(self.app.socket_link))
+        return slot_named(self.host.link_target(self.app.slot_link))
 
     def release_in_traffic(self) -> str | None:
         """The id of the release in traffic, where a link says so."""
@@ -481,16 +483,22 @@ class Switch:
             self.host.sleep(health.interval)
 
     def _answer(self, slot: str) -> int | str:
-        health = self.app.health
-        try:
-            return self.host.ask_socket(self.app.socket_path(slot), health.path, self.app.host, health.timeout)
-        except (OSError, http.client.HTTPException) as error:
-            return f"'{error or type(error).__name__}'"
+        """What all instances of a slot answer: a status, or of the first that is not healthy what is wrong with it."""
+        health, answer = self.app.health, 0
+        for instance in range(1, self.app.instances + 1):
+            path = self.app.socket_path(slot, instance)
+            try:
+                answer = self.host.ask_socket(path, health.path, self.app.host, health.timeout)
+            except (OSError, http.client.HTTPException) as error:
+                return f"'{error or type(error).__name__}'"
+            if not health.accepts(answer):
+                break
+        return answer
 
     def _flip(self, slot: str) -> None:
         # First what a reboot would do, then what nginx does from this moment on.
         self.host.write([self.app.boot[slot]])
-        self.host.link(self.app.socket_link, f"{slot}.sock")
+        self.host.link(self.app.slot_link, slot)
         self._step(f"traffic to {slot}")
 
     def _flip_back(self, old: str | None, new: str, links: dict[str, str | None]) -> None:
@@ -503,7 +511,7 @@ class Switch:
             self._flip(old)
             self._drain(new)
         else:
-            self.host.remove(self.app.socket_link)
+            self.host.remove(self.app.slot_link)
             self.host.remove(self.app.boot[new].dest)
         self._retire(new)
 
@@ -546,7 +554,7 @@ class Switch:
         """Wait until the old slot has accepted every connection that reached its socket before the flip."""
         limit = self._grace_of(slot)
         deadline = self.host.now() + limit
-        while self.host.waiting(self.app.socket_path(slot)):
+        while self.host.waiting(f"{self.app.runtime}/{slot}"):
             if self.host.now() >= deadline:
                 self._step(f"{slot} still had connections waiting after {limit:g} s")
                 return
@@ -562,7 +570,7 @@ class Switch:
         self.host.disable(*units)
         # One call for both: systemd stops the service first, then the socket that it requires, so that a late
         # connection cannot start the service again.
-        cut = self.host.stop(*reversed(units), socket_path=self.app.socket_path(slot), grace=grace)
+        cut = self.host.stop(*reversed(units), sockets=f"{self.app.runtime}/{slot}", grace=grace)
         if cut:
             requests = "1 request" if cut == 1 else f"{cut} requests"
             self._remarks.append(f"{requests} of {slot} did not end within {grace:g} s and had to be cut")
@@ -612,9 +620,9 @@ class Switch:
 
 
 def slot_named(target: str | None) -> str | None:
-    """The slot that the target of ``current.sock`` names, or None where it names none."""
-    found = re.fullmatch(r"(blue|green)\.sock", os.path.basename(target or ""))
-    return found.group(1) if found else None
+    """The slot that the target of the link ``current`` names, or None where it names none."""
+    name = os.path.basename(target or "")
+    return name if name in SLOTS else None
 
 
 def other(slot: str | None) -> str:

@@ -12,7 +12,7 @@ description:
   - Each app has two slots, C(blue) and C(green), each with a socket and a service of its own. One is in traffic.
   - When the slot in traffic has every file as wanted, nothing is done but to see that it runs.
   - Otherwise the idle slot gets the wanted files, is started and asked on its own socket until it is healthy. Then
-    the link C(/run/<app>/current.sock) is replaced atomically, nginx is asked, the old slot finishes its requests
+    the link C(/run/<app>/current) is replaced atomically, nginx is asked, the old slot finishes its requests
     and is stopped. No request fails, and nginx is not reloaded.
   - Any failure leaves the old slot in traffic, and the error quotes the last lines of the failed slot's journal.
   - Each switch, also one that failed, is a line of C(/var/log/flask-ops/deploys.jsonl).
@@ -128,6 +128,7 @@ APP = {
         },
     },
     "probe_port": {"type": "int"},
+    "instances": {"type": "int", "default": 1},
     **{
         slot: {
             "type": "dict",
@@ -180,6 +181,7 @@ def app_of(params: dict, must_exist: bool) -> App:
         grace=params["grace"],
         by=params["by"],
         probe_port=params["probe_port"],
+        instances=params["instances"],
     )
 
 

@@ -176,7 +176,8 @@ def is_app_root(path: str) -> bool:
 
 
 def is_upstream(text: str) -> bool:
-    """What nginx' ``server`` directive takes; one socket or port for each app."""
+    """What nginx' ``server`` directive takes; one socket or port for each app, or for each instance of it."""
+    text = text.replace("{instance}", "1")
     socket, port = (
         re.fullmatch(r"unix:(.+)", text),
         re.fullmatch(r"[A-Za-z0-9.-]*\{name\}[A-Za-z0-9.-]*:[0-9]{1,5}", text),
@@ -399,6 +400,7 @@ RULES: dict[str, Rule] = {
     "health.deadline": between(1, 3600, 60, "seconds"),
     "migrate_timeout": between(1, 86400, 300, "seconds"),
     "workers": between(1, 256, 4),
+    "instances": between(1, 64, 4),
     "threads": between(1, 512, 4),
     "timeout": between(1, 3600, 30, "seconds"),
     "graceful_timeout": between(1, 3600, 30, "seconds"),
@@ -551,8 +553,9 @@ RULES: dict[str, Rule] = {
     "gunicorn_systemd_probe_port": between(0, 65535, 443),
     "nginx_proxy_upstream": Rule(
         is_upstream,
-        "must be 'unix:' and a socket's path, or a host and a port, with {name} in it",
-        "unix:/run/{name}/current.sock",
+        "must be 'unix:' and a socket's path, or a host and a port, with {name} in it, and {instance} where there are "
+        "several",
+        "unix:/run/{name}/current/{instance}.sock",
     ),
     "nginx_proxy_static_directory": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current/static"

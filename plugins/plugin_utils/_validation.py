@@ -282,7 +282,7 @@ def _impossible_servers(entry: Mapping[str, t.Any], place: str) -> list[str]:
     errors = []
     worker_class = entry.get("worker_class") or "gthread"
     if entry.get("server") == "waitress":
-        for option in ("worker_class", "workers", "preload", "metrics"):
+        for option in ("worker_class", "workers", "instances", "preload", "metrics"):
             if entry.get(option):
                 errors.append(f"{place}.{option}: goes with server gunicorn; waitress is one process with threads")
         if _dictionary(entry.get("logs")).get("to") == "files":
@@ -291,6 +291,8 @@ def _impossible_servers(entry: Mapping[str, t.Any], place: str) -> list[str]:
         errors.append(
             f"{place}.threads: goes with worker_class gthread; a worker of class {worker_class} has one thread"
         )
+    if entry.get("instances") and entry.get("workers"):
+        errors.append(f"{place}.workers: does not go with instances, which are one worker each; leave it out")
     if entry.get("preload") and worker_class == "gevent":
         errors.append(
             f"{place}.preload: does not go with worker_class gevent, which must patch Python before the app is "

@@ -35,21 +35,12 @@ CHAT = {
     "source": {"path": str(ROOT / "tests" / "system" / "chat")},
     "wsgi": "chat:app",
     "domains": ["chat.flask-ops.test"],
-    "workers": 1,
+    "instances": 2,
     "threads": 100,
     "locations": [{"path": "/socket.io/", "websocket": True}],
     "secrets": {"FLASK_SECRET_KEY": "canary-51d07be2f3b94a1c"},
 }
-TALK = """
-import ssl, simple_websocket
-address = "wss://chat.flask-ops.test/socket.io/?EIO=4&transport=websocket"
-server = simple_websocket.Client(address, ssl_context=ssl._create_unverified_context())
-server.receive()
-for words in ("40", '42["say","hello"]'):
-    server.send(words)
-    print(server.receive())
-server.close()
-"""
+TALK = (ROOT / "tests" / "system" / "chat" / "talk.py").read_text()
 BY_ROLE = """
 - hosts: flask_servers
   become: true
@@ -147,10 +138,14 @@ def test_a_changed_inventory_does_what_check_mode_announces(play, announced, pro
     assert " changed=0 " in play("flask_ops.production.site", "--check")
 
 
-def test_an_app_with_socketio_is_talked_with_through_nginx(host: TestHost):
+def test_clients_of_socketio_find_their_instance_again_through_nginx(host: TestHost):
     host.ssh("echo 127.0.0.1 chat.flask-ops.test | sudo tee --append /etc/hosts")
-    heard = host.ssh(f"sudo /srv/chat/current/venv/bin/python -c {shlex.quote(TALK)}")
-    assert heard.splitlines()[-1] == '42["heard","hello"]'
+    heard = json.loads(host.ssh(f"sudo /srv/chat/current/venv/bin/python -c {shlex.quote(TALK)}"))
+    assert heard["by WebSocket"] == '42["heard","hello"]'
+    # Each client asks each time with a new connection. Had an instance not known it, it would have had 400.
+    assert heard["by polling"] == ['42["heard","hello"]'] * 12
+    assert sorted(map(len, heard["processes of a client"])) == [1] * 12
+    assert len(heard["processes"]) == 2
 
 
 def test_deploy_rollback_and_status_work_as_announced(host: TestHost, play, announced, source: Path):

@@ -191,7 +191,7 @@ def test_14_19_a_slow_start_is_waited_for_a_second_run_is_refused_and_what_takes
         second = switch("of-gthread", "r2")
         assert answers(web, "of-gthread")
         asked = [pool.submit(ask_for_long) for _ in range(2)]
-        socket = f"/run/of-gthread/{before}.sock"
+        socket = f"/run/of-gthread/{before}/1.sock"
         seconds_until(lambda: len(root(f"ss --no-header --unix | grep {socket} || true").splitlines()) >= 2)
         root("touch /srv/web/go")
         done = run.result()

@@ -10,7 +10,7 @@ CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
 CURL = "curl --silent --unix-socket /run/hello/{} http://hello.test.example{}"
 
 
-def told(host, socket="current.sock"):
+def told(host, socket="current/1.sock"):
     with host.sudo("www-data"):
         return json.loads(host.check_output(CURL.format(socket, "/healthz")))
 
@@ -46,13 +46,13 @@ def test_the_first_release_is_served_from_the_blue_slot(host, unit):
 
 
 def test_only_nginx_may_reach_the_socket(host):
-    socket = host.file("/run/hello/blue.sock")
+    socket = host.file("/run/hello/blue/1.sock")
     assert (socket.user, socket.group, socket.mode) == ("root", "www-data", 0o660)
     directory = host.file("/run/hello")
     assert (directory.user, directory.group, directory.mode) == ("root", "www-data", 0o750)
     for user in ("hello", "nobody"):
         with host.sudo(user):
-            assert host.run(CURL.format("current.sock", "/healthz")).rc != 0
+            assert host.run(CURL.format("current/1.sock", "/healthz")).rc != 0
 
 
 def test_systemd_says_that_the_sandbox_is_tight_and_the_unit_sound(host):
@@ -66,7 +66,7 @@ def test_systemd_says_that_the_sandbox_is_tight_and_the_unit_sound(host):
 def test_the_app_writes_where_it_may_and_nowhere_else(host):
     def write(path):
         with host.sudo("www-data"):
-            return host.check_output(CURL.format("current.sock", f"/write?path={path}"))
+            return host.check_output(CURL.format("current/1.sock", f"/write?path={path}"))
 
     assert write("/srv/hello/data/file") == "written"
     for path in ("/srv/hello/releases/r1/app/hello.py", "/etc/hello/x", "/run/hello/x", "/var/tmp/../lib/x"):
@@ -89,7 +89,7 @@ def test_check_mode_announces_the_switch_and_does_not_do_it(host, switch):
 
 def test_another_release_goes_to_the_other_slot_and_slow_requests_end(host, switch):
     with host.sudo():
-        host.check_output(f"sh -c '({CURL.format('current.sock', '/slow')} > /root/slow; echo $? >> /root/slow) &'")
+        host.check_output(f"sh -c '({CURL.format('current/1.sock', '/slow')} > /root/slow; echo $? >> /root/slow) &'")
     time.sleep(0.5)
     switched = switch("r2")
     assert switched.status == 0, switched.output
@@ -128,7 +128,7 @@ def test_a_slot_that_somebody_stopped_is_started_again_and_a_stray_one_is_stoppe
 
 def test_the_boot_file_restores_the_link_after_a_reboot(host):
     with host.sudo():
-        host.check_output("rm /run/hello/current.sock")
+        host.check_output("rm /run/hello/current")
         host.check_output("systemd-tmpfiles --create /etc/tmpfiles.d/hello.conf")
     assert told(host) == {"release": "r2", "slot": "green"}
 

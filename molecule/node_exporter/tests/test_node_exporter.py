@@ -146,7 +146,7 @@ def test_an_app_that_is_down_is_told_and_so_is_its_return(host, metrics):
         host.check_output("systemctl stop shop-green.service")
         # systemd removed the link with the directory; the switch would leave it.
         host.check_output("mkdir /run/shop")
-        host.check_output("ln -s green.sock /run/shop/current.sock")
+        host.check_output("ln -s green /run/shop/current")
         down = metrics()
         host.check_output("rm -r /run/shop")
         host.check_output("systemctl start shop-green.service")

@@ -1,5 +1,7 @@
 """An app with Socket.IO, as docs/bring-your-app.md describes it."""
 
+import os
+
 from flask import Flask
 from flask_socketio import SocketIO, emit
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -13,3 +15,8 @@ socketio = SocketIO(app, async_mode="threading")
 @socketio.on("say")
 def say(text):
     emit("heard", text)
+
+
+@app.get("/")
+def process():
+    return str(os.getpid())

@@ -30,7 +30,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-LINK = "/run/shop/current.sock"
+LINK = "/run/shop/current"
 BOOT = "/etc/tmpfiles.d/shop.conf"
 UNITS = "/etc/systemd/system"
 
@@ -67,6 +67,8 @@ class FakeHost(Host):
         self.cut = 0
         self.grace = 0.0
         self.locked: set[str] = set()
+        self.asked: list[str] = []
+        self.hung: set[str] = set()
 
     def change(self, words: str) -> None:
         """Take note of the next change, unless the run is interrupted, or this kind of change goes wrong."""
@@ -101,8 +103,9 @@ class FakeHost(Host):
         return self.files.get(path, State("absent"))
 
     def ask_socket(self, path: str, request: str, host: str, timeout: float) -> int:
-        slot = Path(path).name.removesuffix(".sock")
-        if not self.serves(slot):
+        slot = Path(path).parent.name
+        self.asked.append(path)
+        if not self.serves(slot) or path in self.hung:
             raise ConnectionRefusedError("Connection refused")
         release = self.runs[slot]
         answer = self.answers.get(release, 200)
@@ -141,8 +144,8 @@ class FakeHost(Host):
     def seal(self, path: str) -> None:
         self.change(f"seal {path}")
 
-    def waiting(self, path: str) -> int:
-        self.log.append(f"drain {path}")
+    def waiting(self, directory: str) -> int:
+        self.log.append(f"drain {directory}")
         return self.queue.pop() if self.queue else 0
 
     def now(self) -> float:
@@ -183,8 +186,8 @@ class FakeHost(Host):
         self.active |= {f"shop-{slot}.socket", f"shop-{slot}.service"}
         self._ran(slot)
 
-    def stop(self, *units: str, socket_path: str, grace: float) -> int:
-        assert Path(socket_path).name.removesuffix(".sock") == slot_of(units[0])
+    def stop(self, *units: str, sockets: str, grace: float) -> int:
+        assert Path(sockets).name == slot_of(units[0])
         self._each("stop", units, self._stop)
         self.grace = grace
         return self.cut
@@ -223,8 +226,7 @@ class FakeHost(Host):
         return {f"shop-{slot}.socket", f"shop-{slot}.service"} <= self.active
 
     def in_traffic(self) -> str | None:
-        target = self.links.get(LINK)
-        return target.removesuffix(".sock") if target else None
+        return self.links.get(LINK)
 
     def serving(self) -> str | None:
         """The release that answers, if any."""
@@ -271,7 +273,7 @@ def shop(release: str = "r1", **overrides: Any) -> App:
         "venv": f"/srv/shop/releases/{release}/venv",
         "release_link": "/srv/shop/current",
         "files": {slot: files(slot) for slot in SLOTS},
-        "boot": {slot: Entry(BOOT, content=f"L+ {LINK} - - - - {slot}.sock".encode()) for slot in SLOTS},
+        "boot": {slot: Entry(BOOT, content=f"L+ {LINK} - - - - {slot}".encode()) for slot in SLOTS},
         "grace": 30,
         "by": "me@laptop",
         "probe_port": 443,
@@ -387,9 +389,9 @@ def test_a_newer_gunicorn_is_taken(serving: FakeHost, version: str):
         (f"link {LINK}", "ask nginx"),
         (f"link {LINK}", "link /srv/shop/current"),
         ("link /srv/shop/current", "ask nginx"),
-        (f"link {LINK}", "drain /run/shop/blue.sock"),
+        (f"link {LINK}", "drain /run/shop/blue"),
         ("ask nginx", "disable shop-blue.service"),
-        ("drain /run/shop/blue.sock", "stop shop-blue.service"),
+        ("drain /run/shop/blue", "stop shop-blue.service"),
         ("disable shop-blue.service", "stop shop-blue.service"),
         ("stop shop-blue.service", "stop shop-blue.socket"),
     ],
@@ -455,6 +457,15 @@ def test_a_slot_has_the_time_that_its_own_unit_gives_it(serving: FakeHost):
     assert serving.grace == 10
     deploy(serving, "r4", files=files(15), grace=10)
     assert serving.grace == 60
+
+
+def test_every_instance_of_a_slot_must_be_healthy(serving: FakeHost):
+    deploy(serving, "r2", instances=3)
+    assert serving.asked[-3:] == [f"/run/shop/green/{instance}.sock" for instance in (1, 2, 3)]
+    serving.hung.add("/run/shop/blue/2.sock")
+    with pytest.raises(SwitchError, match="blue's own socket gave 'Connection refused' instead of 200"):
+        deploy(serving, "r3", instances=3)
+    assert serving.serving() == "r2"
 
 
 def test_when_no_path_is_given_the_result_says_what_was_asked_instead(host: FakeHost):
@@ -698,7 +709,7 @@ def test_requests_that_reached_the_new_slot_are_served_before_it_is_stopped_agai
     serving.nginx, serving.queue = 502, [0, 2]
     with pytest.raises(SwitchError):
         deploy(serving, "r2")
-    assert "drain /run/shop/green.sock" in serving.log[: position(serving.log, "stop shop-green.service")]
+    assert "drain /run/shop/green" in serving.log[: position(serving.log, "stop shop-green.service")]
     assert not serving.queue
 
 
@@ -757,7 +768,7 @@ def test_damage_is_repaired_in_place_and_only_once(serving: FakeHost, damage, st
     result = deploy(serving, "r1")
     assert (result.changed, result.slot, result.steps) == (True, "blue", steps)
     assert_one_slot(serving, "blue")
-    assert f"link {LINK} -> blue.sock" not in serving.log
+    assert f"link {LINK} -> blue" not in serving.log
     assert not deploy(serving, "r1").changed
     serving.reboot()
     assert serving.serving() == "r1"

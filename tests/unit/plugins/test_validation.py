@@ -158,6 +158,7 @@ BAD: dict[str, list[Any]] = {
     "server": ["uwsgi", "", "Waitress", 1],
     "worker_class": ["eventlet", "tornado", "", "gthreads", "uvicorn.workers.UvicornWorker", 1],
     "workers": [0, -1, 2.5, True, 10000, "auto", "2"],
+    "instances": [0, 65, 1.5, True, "2"],
     "threads": [0, -1, 513, True, "4", 1.0],
     "timeout": [0, -1, 3601, True, "30"],
     "graceful_timeout": [0, -1, 3601, True],
@@ -363,6 +364,8 @@ A = {"name": "a", "command": "run a"}
         ({"worker_class": "gevent", "threads": 4}, "threads: goes with worker_class gthread; a worker of class gevent"),
         ({"worker_class": "asgi", "threads": 2}, "threads: goes with worker_class gthread; a worker of class asgi"),
         ({"worker_class": "gevent", "preload": True}, "flask_apps[0].preload: does not go with worker_class gevent"),
+        ({"instances": 2, "workers": 2}, "flask_apps[0].workers: does not go with instances"),
+        ({"server": "waitress", "instances": 2}, "flask_apps[0].instances: goes with server gunicorn"),
         ({"server": "waitress", "workers": 2}, "flask_apps[0].workers: goes with server gunicorn; waitress is one"),
         ({"server": "waitress", "worker_class": "sync"}, "flask_apps[0].worker_class: goes with server gunicorn"),
         ({"server": "waitress", "preload": True}, "flask_apps[0].preload: goes with server gunicorn"),
@@ -1003,7 +1006,7 @@ LANDS_IN: dict[str, str] = {
     "nginx_proxy_error_page": "\0",  # a file of its own
     "nginx_proxy_maintenance_page": "\0",
     "nginx_proxy_old_static_directory": NGINX.replace("{", "").replace("}", ""),
-    "nginx_proxy_upstream": NGINX.replace("{", "").replace("}", ""),  # {name} is filled in
+    "nginx_proxy_upstream": NGINX.replace("{", "").replace("}", ""),  # {name} and {instance} are filled in
     "nginx_proxy_static_directory": NGINX.replace("{", "").replace("}", ""),
     "logrotate_maxsize": LOGROTATE + " {}",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,8 +158,32 @@ def test_the_service_needs_its_own_slots_socket():
 
 def test_only_nginx_reaches_the_socket():
     socket = dict(directives(render("slot.socket.j2"))["Socket"])
-    assert socket["ListenStream"] == "/run/shop/green.sock"
+    assert socket["ListenStream"] == "/run/shop/green/1.sock"
     assert (socket["SocketUser"], socket["SocketGroup"], socket["SocketMode"]) == ("root", "www-data", "0660")
+
+
+def test_each_instance_has_a_socket_and_a_worker_of_its_own():
+    unit = directives(render("slot.socket.j2", instances=3))
+    assert [value for key, value in unit["Socket"] if key == "ListenStream"] == [f"/run/shop/green/{instance}.sock" for instance in (1, 2, 3)]
+    conf = gunicorn(instances=3)
+    assert conf["workers"] == 3
+    server = SimpleNamespace(LISTENERS=["a", "b", "c"], WORKERS={})
+    for process in range(3):
+        worker = SimpleNamespace(sockets=server.LISTENERS)
+        conf["pre_fork"](server, worker)
+        server.WORKERS[process] = worker
+    assert [worker.sockets for worker in server.WORKERS.values()] == [["a"], ["b"], ["c"]]
+    # The one that comes for a dead one takes the place of that one; a fourth, by SIGTTIN, helps the first.
+    del server.WORKERS[1]
+    for process, expected in ((3, ["b"]), (4, ["a"])):
+        worker = SimpleNamespace(sockets=server.LISTENERS)
+        conf["pre_fork"](server, worker)
+        server.WORKERS[process] = worker
+        assert worker.sockets == expected
+
+
+def test_workers_of_one_instance_share_its_socket():
+    assert "pre_fork" not in gunicorn(workers=3)
 
 
 def test_both_units_start_at_boot_once_they_are_enabled():
@@ -169,7 +194,9 @@ def test_both_units_start_at_boot_once_they_are_enabled():
 def test_after_a_reboot_the_link_comes_back_to_this_slot():
     assert lines(render("tmpfiles.conf.j2")) == [
         "d /run/shop 0750 root www-data",
-        "L+ /run/shop/current.sock - - - - green.sock",
+        "d /run/shop/blue 0750 root www-data",
+        "d /run/shop/green 0750 root www-data",
+        "L+ /run/shop/current - - - - green",
     ]
 
 
