@@ -19,10 +19,37 @@ description:
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   sites:
-    description: The sites, as in the C(nginx_proxy) role. The files of a site whose state is V(absent) are removed.
+    description:
+      - The sites. No other options of theirs are taken, since Ansible writes a module's arguments into the host's journal.
     type: list
     elements: dict
     required: true
+    suboptions:
+      name:
+        description: The site's name.
+        type: str
+        required: true
+      state:
+        description: The files of a site that is V(absent) are removed.
+        type: str
+        choices: [present, absent]
+        default: present
+      domains:
+        description: The names that the certificate is for. Needed unless the site is absent.
+        type: list
+        elements: str
+      certificate:
+        description: A certificate that the site brings along.
+        type: dict
+        suboptions:
+          fullchain:
+            description: Path of the certificate, followed by those of the authorities between it and the root.
+            type: str
+            required: true
+          privkey:
+            description: Path of its key.
+            type: str
+            required: true
   directory:
     description: Where the files are; created when it is missing.
     type: path
@@ -84,12 +111,21 @@ from ansible_collections.flask_ops.production.plugins.module_utils._pending impo
 DAYS = 3650
 RENEW_BEFORE = 30 * 86400
 FILES = ("fullchain.pem", "privkey.pem")
+SITE = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "domains": {"type": "list", "elements": "str"},
+    "certificate": {
+        "type": "dict",
+        "options": {"fullchain": {"type": "str", "required": True}, "privkey": {"type": "str", "required": True}},
+    },
+}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "sites": {"type": "list", "elements": "dict", "required": True},
+            "sites": {"type": "list", "elements": "dict", "options": SITE, "required": True},
             "directory": {"type": "path", "required": True},
             "own_directory": {"type": "path", "required": True},
             "only_here": {"type": "list", "elements": "str", "default": []},

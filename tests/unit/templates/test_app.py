@@ -163,8 +163,9 @@ def test_only_nginx_reaches_the_socket():
 
 
 def test_each_instance_has_a_socket_and_a_worker_of_its_own():
-    unit = directives(render("slot.socket.j2", instances=3))
-    assert [value for key, value in unit["Socket"] if key == "ListenStream"] == [f"/run/shop/green/{instance}.sock" for instance in (1, 2, 3)]
+    sockets = directives(render("slot.socket.j2", instances=3))["Socket"]
+    paths = [f"/run/shop/green/{instance}.sock" for instance in (1, 2, 3)]
+    assert [value for key, value in sockets if key == "ListenStream"] == paths
     conf = gunicorn(instances=3)
     assert conf["workers"] == 3
     server = SimpleNamespace(LISTENERS=["a", "b", "c"], WORKERS={})
