@@ -1,13 +1,13 @@
 """Jobs are done once, whatever happens to the workers. Later tests build on earlier ones."""
 
 import copy
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.systemd_syntax import SCHEDULES
+from tests.waiting import eventually
 
 SCENARIO = Path(__file__).parents[1]
 CONVERGE = SCENARIO.parent / "shared" / "converge.yml"
@@ -72,13 +72,6 @@ def long_job(host, counts):
         eventually(lambda: number in counts("long:began"))
 
     return begin
-
-
-def eventually(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.2)
 
 
 DEPLOYED: list[Any] = []

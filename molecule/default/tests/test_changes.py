@@ -1,65 +1,12 @@
 """What happens to an app in traffic when something about it changes. Later tests build on earlier ones."""
 
-import shutil
-from pathlib import Path
-
 import pytest
-
-from tests.load import Plan, background_load
 
 SITE = "flask_ops.production.site"
 DEPLOY = "flask_ops.production.deploy"
 ROLLBACK = "flask_ops.production.rollback"
 STATUS = "flask_ops.production.status"
 REQUESTS = 10_000
-
-
-@pytest.fixture
-def apps(host):
-    """`apps(demo={...})`: the scenario's apps, with some options of some of them changed."""
-
-    def changed(**changes):
-        given = host.ansible.get_variables()["flask_apps"]
-        return [{**app, **changes.get(app["name"], {})} for app in given]
-
-    return changed
-
-
-@pytest.fixture
-def source(tmp_path):
-    """A copy of the demo app that a test may change."""
-    copy = tmp_path / "demo_app"
-    shutil.copytree(Path(__file__).parents[3] / "examples" / "demo_app", copy)
-    return copy
-
-
-@pytest.fixture
-def demo(site):
-    return site("demo", "demo.test.example")
-
-
-@pytest.fixture
-def load(demo, tmp_path):
-    """Clients that keep asking for the demo app: GET and POST on kept connections, and a request of three seconds."""
-    certificate = tmp_path / "demo.crt"
-    certificate.write_text(demo.certificate)
-
-    def plan(requests):
-        return background_load(
-            Plan(
-                url=f"https://{demo.name}",
-                connect=f"{demo.address}:443",
-                cafile=str(certificate),
-                requests=requests,
-                post_path="/echo",
-                long_path="/slow?seconds=3",
-                max_seconds=240,
-                # Some 300 requests a second: the deploy and the clients share the machine with the server.
-                pause=0.035,
-            )
-        )
-
-    return plan
 
 
 def test_nothing_changes_and_check_mode_says_so(play):
@@ -187,29 +134,3 @@ def test_after_a_reboot_the_slot_that_was_in_traffic_serves(host, reboot, demo):
     assert host.run("systemctl is-system-running --wait").stdout.strip() == "running"
     after = demo.ask("/").json
     assert (after["release"], after["slot"]) == (before["release"], before["slot"])
-
-
-@pytest.mark.usefixtures("once")
-def test_an_absent_app_leaves_nothing_but_its_data(host, play, apps, demo):
-    before = demo.ask("/").json
-    removed = play(SITE, flask_apps=apps(demo={"env": {"DEMO_MOTTO": "another"}}, httpbin={"state": "absent"}))
-    assert removed.status == 0, removed.output
-    assert not host.user("httpbin").exists
-    for path in ("/etc/httpbin", "/srv/httpbin/releases", "/run/httpbin", "/etc/nginx/sites-enabled/httpbin.conf"):
-        assert not host.file(path).exists
-    assert "httpbin" not in host.check_output("systemctl list-units --all --plain 'httpbin*' --no-legend")
-    assert host.file("/srv/httpbin/shared").user == "root"
-    assert host.file("/srv/httpbin/shared").mode == 0o700
-    after = demo.ask("/").json
-    assert (after["release"], after["slot"]) == (before["release"], before["slot"])
-
-
-@pytest.mark.usefixtures("once")
-def test_purge_takes_the_data_too(host, play, apps):
-    gone = {"state": "absent", "purge": True}
-    wanted = apps(demo={"env": {"DEMO_MOTTO": "another"}}, httpbin=gone)
-    removed = play(SITE, flask_apps=wanted)
-    assert removed.status == 0, removed.output
-    assert not host.file("/srv/httpbin").exists
-    again = play(SITE, flask_apps=wanted)
-    assert (again.status, again.changed) == (0, False), again.output

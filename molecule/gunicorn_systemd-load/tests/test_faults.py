@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.waiting import eventually
+
 
 @pytest.fixture
 def root(host):
@@ -24,14 +26,6 @@ def root(host):
 
 def master(root, unit):
     return int(root(f"systemctl show --value --property MainPID {unit}"))
-
-
-def seconds_until(true, limit=180):
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < limit
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 def answers(web, name):
@@ -52,7 +46,7 @@ def starting(root, slot, switch):
         patient = {"path": "/healthz", "deadline": 600}
         with concurrent.futures.ThreadPoolExecutor() as pool:
             run = pool.submit(switch, "of-gthread", "slow", health=patient)
-            seconds_until(lambda: root(f"systemctl is-active of-gthread-{idle}.service || true") == "active", 300)
+            eventually(lambda: root(f"systemctl is-active of-gthread-{idle}.service || true") == "active", 300)
             yield run
 
     return until_ready
@@ -73,7 +67,7 @@ def test_1_a_worker_that_is_killed_loses_what_it_had_and_is_replaced(root, slot,
         time.sleep(1)
         workers = root(f"pgrep --parent {pid}").split()
         root(f"kill -9 {workers[0]}")
-        took = seconds_until(lambda: len(root(f"pgrep --parent {pid}").split()) == len(workers))
+        took = eventually(lambda: len(root(f"pgrep --parent {pid}").split()) == len(workers))
         report = clients.finish()
     record_property("failed", report["failed"])
     record_property("seconds until replaced", round(took, 1))
@@ -87,7 +81,7 @@ def test_2_a_master_that_is_killed_is_started_again_and_nobody_is_refused(root, 
     with load("of-gthread", long_path="") as clients:
         time.sleep(1)
         root(f"kill -9 {before}")
-        back = seconds_until(lambda: master(root, unit) not in (0, before) and answers(web, "of-gthread"))
+        back = eventually(lambda: master(root, unit) not in (0, before) and answers(web, "of-gthread"))
         report = clients.finish()
     record_property("failed", report["failed"])
     record_property("seconds until back", round(back, 1))
@@ -109,7 +103,7 @@ def test_4_a_service_of_which_everything_is_killed_comes_back_however_often(root
     unit = f"of-gevent-{slot('of-gevent')}.service"
     for _ in range(6):
         root(f"systemctl kill --kill-whom=all --signal=KILL {unit}")
-        seconds_until(lambda: answers(web, "of-gevent"))
+        eventually(lambda: answers(web, "of-gevent"))
     assert root(f"systemctl is-active {unit}") == "active"
 
 
@@ -145,7 +139,7 @@ def test_49_a_service_that_accepts_nothing_is_answered_for_within_a_limit(root, 
         assert web("of-sync").ask("/").status in (502, 504)
     finally:
         root(f"systemctl kill --kill-whom=all --signal=CONT {unit}")
-    seconds_until(lambda: answers(web, "of-sync"))
+    eventually(lambda: answers(web, "of-sync"))
 
 
 # --- switches that go wrong ----------------------------------------------------------------------------------------
@@ -192,7 +186,7 @@ def test_14_19_a_slow_start_is_waited_for_a_second_run_is_refused_and_what_takes
         assert answers(web, "of-gthread")
         asked = [pool.submit(ask_for_long) for _ in range(2)]
         socket = f"/run/of-gthread/{before}/1.sock"
-        seconds_until(lambda: len(root(f"ss --no-header --unix | grep {socket} || true").splitlines()) >= 2)
+        eventually(lambda: len(root(f"ss --no-header --unix | grep {socket} || true").splitlines()) >= 2)
         root("touch /srv/web/go")
         done = run.result()
     assert second.status != 0
@@ -210,9 +204,9 @@ def test_15_a_release_that_ends_after_the_switch_is_started_again(switch, web, r
     root("touch /srv/web/go")
     assert switch("of-gthread", "dies").status == 0
     unit = f"of-gthread-{slot('of-gthread')}.service"
-    seconds_until(lambda: int(root(f"systemctl show --value --property NRestarts {unit}")) >= 1)
+    eventually(lambda: int(root(f"systemctl show --value --property NRestarts {unit}")) >= 1)
     root("rm /srv/web/go")
-    seconds_until(lambda: answers(web, "of-gthread"))
+    eventually(lambda: answers(web, "of-gthread"))
 
 
 @pytest.mark.usefixtures("once")
@@ -244,7 +238,7 @@ def test_32_33_after_a_reboot_in_the_middle_of_a_switch_the_old_slot_serves(
     with starting():
         reboot()
     root("systemctl is-system-running --wait || true")
-    took = seconds_until(lambda: all(answers(web, name) for name in ("of-gthread", "of-sync", "of-gevent")))
+    took = eventually(lambda: all(answers(web, name) for name in ("of-gthread", "of-sync", "of-gevent")))
     record_property("seconds until all answer", round(took, 1))
     assert (slot("of-gthread"), web("of-gthread").ask("/").json["release"]) == (before, serving)
     assert switch("of-gthread", "r2", "r1").status == 0

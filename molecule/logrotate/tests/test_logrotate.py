@@ -16,6 +16,7 @@ from ansible.plugins.loader import init_plugin_loader
 
 from tests.load import Plan, background_load, run_load
 from tests.unit.templates.rendering import render
+from tests.waiting import eventually
 
 CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
 NGINX, GUNICORN = "/var/log/nginx/shop.access.log", "/var/log/shop/access.log"
@@ -40,12 +41,6 @@ def plan(address, **values):
     return Plan(url="http://shop.test", connect=f"{address}:80", post_path="/", long_path="", **values)
 
 
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.2)
-
-
 def rotated(host, log):
     return host.run(f"find {log}.*").stdout.split()
 
@@ -53,12 +48,12 @@ def rotated(host, log):
 def test_no_line_is_lost_or_doubled_in_20_rotations_under_load(host, address, unit):
     unit("shop.service")
     with background_load(plan(address)) as load:
-        wait_for(lambda: ids(host, NGINX) and ids(host, GUNICORN))  # an empty log is not rotated
+        eventually(lambda: ids(host, NGINX) and ids(host, GUNICORN))  # an empty log is not rotated
         rotate(host, ROTATIONS)
         report = load.finish()
     assert report["ok"], report["failures"]
     assert [len(rotated(host, log)) for log in (NGINX, GUNICORN)] == [ROTATIONS, ROTATIONS]
-    wait_for(lambda: len(ids(host, GUNICORN)) >= report["total"])  # gunicorn writes the line after the answer
+    eventually(lambda: len(ids(host, GUNICORN)) >= report["total"])  # gunicorn writes the line after the answer
     for log in (NGINX, GUNICORN):
         found = ids(host, log)
         assert found.total() == len(found) == report["total"], log

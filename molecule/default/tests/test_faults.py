@@ -1,0 +1,110 @@
+"""A deploy that goes wrong on its way: the release of before serves on, and the next run is fine. See docs/faults.md."""
+
+import concurrent.futures
+import os
+
+import pytest
+
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("once")
+
+DEPLOY = "flask_ops.production.deploy"
+ROLLBACK = "flask_ops.production.rollback"
+RELEASES = "/srv/demo/releases"
+SMALL = "/run/flask-ops-small"
+
+
+@pytest.fixture
+def deploy(play, apps, source):
+    """`deploy(migrate="...")`: ship the changed source of the demo app, with other options of it."""
+
+    def run(*, lock_timeout=300, **options):
+        wanted = apps(demo={"source": {"path": str(source)}, "env": {"DEMO_MOTTO": "another"}, **options})
+        return play(DEPLOY, app="demo", flask_apps=wanted, python_app_lock_timeout=lock_timeout)
+
+    return run
+
+
+def change(source, text):
+    (source / "demo_app" / "changed.txt").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"migrate": "flask --app demo_app no-such-command"}, "No such command 'no-such-command'"),
+        ({"migrate": "sleep 60", "migrate_timeout": 2}, "demo-migrate.service"),
+    ],
+    ids=["fails", "hangs"],
+)
+def test_a_migration_that_goes_wrong_leaves_the_old_release_in_traffic(deploy, source, load, demo, options, said):
+    before = demo.ask("/").json
+    change(source, said)
+    with load(1_000) as clients:
+        failed = deploy(**options)
+        report = clients.finish()
+    assert failed.status != 0
+    assert said in failed.output
+    assert report["failed"] == 0, report["failures"]
+    assert demo.ask("/").json["release"] == before["release"]
+    assert deploy().status == 0
+    assert demo.ask("/").json["release"] != before["release"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_switched(host, deploy, source, load, demo):
+    before = demo.ask("/").json
+    (source / "demo_app" / "big.bin").write_bytes(os.urandom(4_000_000))
+    with host.sudo():
+        room = int(host.check_output(f"du --summarize --block-size=1K {RELEASES}").split()[0]) + 1500
+        host.check_output(f"mkdir {SMALL} && mount -t tmpfs -o size={room}k,mode=755 tmpfs {SMALL}")
+        host.check_output(f"cp --archive {RELEASES}/. {SMALL}/ && mount --move {SMALL} {RELEASES}")
+        try:
+            with load(1_000) as clients:
+                failed = deploy()
+                report = clients.finish()
+        finally:
+            host.check_output(f"umount --lazy {RELEASES} && rmdir {SMALL}")
+    assert failed.status != 0
+    assert "No space left on device" in failed.output
+    assert report["failed"] == 0, report["failures"]
+    assert demo.ask("/").json["release"] == before["release"]
+    assert deploy().status == 0
+    assert demo.ask("/").json["release"] != before["release"]
+
+
+def test_two_deploys_at_once_the_second_waits_or_is_refused_by_name(host, deploy, source, load, demo):
+    change(source, "two at once")
+
+    def held():
+        with host.sudo():
+            return (
+                "process" in host.run("cat /run/flask-ops/demo.lock").stdout
+                and host.run("flock --nonblock /run/flask-ops/demo.lock true").rc
+            )
+
+    with concurrent.futures.ThreadPoolExecutor() as pool, load(1_000) as clients:
+        first = pool.submit(deploy, migrate="sleep 20")
+        eventually(held)
+        refused = deploy(lock_timeout=1)
+        waited = pool.submit(deploy)
+        assert first.result().status == 0, first.result().output
+        assert waited.result().status == 0, waited.result().output
+        report = clients.finish()
+    assert refused.status != 0
+    assert "demo: another run works on this app: " in refused.output
+    assert not refused.changed
+    assert report["failed"] == 0, report["failures"]
+
+
+def test_a_rollback_says_that_it_goes_behind_a_migration(play, deploy, source, demo):
+    before = demo.ask("/").json["release"]
+    (source / "migrations" / "versions" / "0002_nothing.py").write_text(
+        '"""Nothing."""\n\nrevision = "0002"\ndown_revision = None\n\n\ndef upgrade():\n    pass\n'
+    )
+    assert deploy(migrate="true").status == 0
+    now = demo.ask("/").json["release"]
+    went_back = play(ROLLBACK, app="demo")
+    assert went_back.status == 0, went_back.output
+    assert f"goes back behind the migration of release {now}" in went_back.output
+    assert demo.ask("/").json["release"] == before

@@ -1,0 +1,15 @@
+"""Wait until something is true, and not longer than it may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def eventually(true: Callable[[], object], seconds: float = 60) -> float:
+    """Return the seconds that it took. Not true in time is an AssertionError."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, f"not true within {seconds} s"
+        time.sleep(0.1)
+    return time.monotonic() - began
