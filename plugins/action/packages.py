@@ -26,17 +26,23 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         names = self._task.args["names"]
-        if isinstance(names, list) and set(names) <= self._remembered(task_vars):
-            return {"changed": False, "missing": []}
+        installed, announced = self._remembered(task_vars)
+        if isinstance(names, list) and set(names) <= installed | announced:
+            return {"changed": False, "missing": sorted(announced.intersection(names))}
         found = self._execute_module("flask_ops.production.packages", module_args={"names": names}, task_vars=task_vars)
-        installed = found.pop("installed", [])
+        installed = set(found.pop("installed", []))
         if found.get("failed") or found.get("unreachable"):
             return found
-        if found["missing"] and not self._task.check_mode:
-            result = self._install(found["missing"], task_vars)
-            found = {**result, "missing": found["missing"]}
-            installed = [] if result.get("failed") else installed + found["missing"]
-        self._memory(task_vars).write_text(json.dumps(installed), encoding="utf-8")
+        missing = found["missing"]
+        if self._task.check_mode:
+            # What one role has announced is nothing new when another one needs it as well.
+            announced |= set(missing)
+        elif missing:
+            found = {**self._install(missing, task_vars), "missing": missing}
+            if found.get("failed"):
+                return found
+            installed |= set(missing)
+        self._memory(task_vars).write_text(json.dumps([sorted(installed), sorted(announced)]), encoding="utf-8")
         return found
 
     def _install(self, names, task_vars):
@@ -54,11 +60,13 @@ class ActionModule(ActionBase):
             time.sleep(SECONDS)
         return result
 
-    def _remembered(self, task_vars) -> set[str]:
+    def _remembered(self, task_vars) -> tuple[set[str], set[str]]:
+        """What the host has, and what a dry run said that it would get."""
         try:
-            return set(json.loads(self._memory(task_vars).read_text(encoding="utf-8")))
+            installed, announced = json.loads(self._memory(task_vars).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return set()
+            return set(), set()
+        return set(installed), set(announced)
 
     def _memory(self, task_vars) -> Path:
         """A file in the folder that Ansible makes for each run and removes at its end."""
