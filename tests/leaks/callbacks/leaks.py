@@ -21,7 +21,7 @@ short_description: Find secrets in what a run says
 description: Takes FLASK_OPS_LEAKS, the path of a file, from the environment.
 """
 
-CANARY = re.compile(r"canary-[0-9a-f]{6,}")
+CANARY = re.compile(r"canary[-+][0-9a-f]{6,}")  # base64 has plus signs
 
 
 def told(text: str) -> None:
