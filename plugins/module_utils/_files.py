@@ -40,7 +40,8 @@ def opened(word: str) -> str:
 class Entry:
     """What one path should be.
 
-    ``kind`` is ``file`` (with ``content``), ``directory``, ``link`` (with ``target``) or ``absent``.
+    ``kind`` is ``file`` (with ``content``), ``touch`` (a file with whatever others write into it, such as a log),
+    ``directory``, ``link`` (with ``target``) or ``absent``.
     ``mode`` is an integer as for :func:`os.chmod`; ``owner`` and ``group`` are names.
     The content of a ``secret`` file never appears in a diff.
     """
@@ -81,7 +82,7 @@ class Entry:
 
 FILE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "dest": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "required": True},
+    "state": {"type": "str", "choices": ["file", "touch", "directory", "link", "absent"], "required": True},
     "content": {"type": "str"},
     "copy_of": {"type": "str"},
     "copy_changes": {"type": "list", "elements": "str"},
@@ -106,7 +107,11 @@ class State:
     group: str = ""
 
     @classmethod
-    def read(cls, path: str) -> State:
+    def read(cls, path: str, content: bool = True) -> State:
+        """What is there.
+
+        :param content: whether that of a file is wanted: a log may be larger than the memory.
+        """
         try:
             info = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -121,18 +126,20 @@ class State:
         if stat.S_ISDIR(info.st_mode):
             return cls("directory", **who)
         if stat.S_ISREG(info.st_mode):
+            if not content:
+                return cls("file", **who)
             with open(path, "rb") as stream:
                 return cls("file", content=stream.read(), **who)
         return cls("special", **who)
 
     def satisfies(self, entry: Entry) -> bool:
-        if self.kind != entry.kind:
+        if self.kind != _kind(entry):
             return False
         if self.kind == "absent":
             return True
         if self.kind == "link":
             return self.target == entry.target
-        if self.kind == "file" and self.content != entry.content:
+        if entry.kind == "file" and self.content != entry.content:
             return False
         return (self.mode, self.owner, self.group) == (entry.mode, entry.owner, entry.group)
 
@@ -149,7 +156,7 @@ class Change:
         return {
             "before_header": f"{self.entry.dest} ({_describe(self.before)})",
             "after_header": f"{self.entry.dest} ({_describe(self.entry)})",
-            "before": _text(self.before, self.entry.secret),
+            "before": _text(self.before, self.entry.secret) if self.entry.kind != "touch" else f"{_describe(self.before)}\n",
             "after": _text(self.entry, self.entry.secret),
         }
 
@@ -164,7 +171,7 @@ class Transaction:
 
     def plan(self) -> list[Change]:
         """Compare every entry with the file system; return what differs."""
-        states = [(entry, State.read(entry.dest)) for entry in self.entries]
+        states = [(entry, State.read(entry.dest, content=entry.kind != "touch")) for entry in self.entries]
         return [Change(entry, before) for entry, before in states if not before.satisfies(entry)]
 
     def apply(self) -> None:
@@ -172,7 +179,7 @@ class Transaction:
         try:
             for entry in self.entries:
                 # Read again: a change before this one may have taken its directory away, or replaced it.
-                change = Change(entry, State.read(entry.dest))
+                change = Change(entry, State.read(entry.dest, content=entry.kind != "touch"))
                 if not change.before.satisfies(entry):
                     self._apply(change)
         except BaseException:
@@ -194,7 +201,7 @@ class Transaction:
 
     def _apply(self, change: Change) -> None:
         entry, before = change.entry, change.before
-        if before.kind == "directory" == entry.kind:
+        if before.kind == _kind(entry) and entry.kind in ("directory", "touch"):
             own(entry.dest, entry.mode, entry.owner, entry.group)
             self._undo.append(lambda: own(entry.dest, before.mode, before.owner, before.group))
             return
@@ -264,12 +271,17 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
+def _kind(entry: Entry) -> str:
+    return "file" if entry.kind == "touch" else entry.kind
+
+
 def _describe(thing: State | Entry) -> str:
     if thing.kind == "absent":
         return "absent"
     if thing.kind == "link":
         return f"link to {thing.target}"
-    return f"{thing.kind} {thing.mode:04o} {thing.owner}:{thing.group}"
+    kind = "file" if thing.kind == "touch" else thing.kind
+    return f"{kind} {thing.mode:04o} {thing.owner}:{thing.group}"
 
 
 def _text(thing: State | Entry, secret: bool) -> str:

@@ -44,8 +44,9 @@ processes = [{ask(client, "/") for _ in range(4)} for client in clients]
 print(
     json.dumps(
         {
-            "by WebSocket": by_websocket(),
             "by polling": [by_polling(client) for client in clients],
+            # Last: its thread closes a file descriptor late, which may be another connection's by then.
+            "by WebSocket": by_websocket(),
             "processes of a client": [sorted(found) for found in processes],
             "processes": sorted(set().union(*processes)),
         }

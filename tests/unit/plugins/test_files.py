@@ -274,6 +274,25 @@ def test_removing_a_link_spares_what_it_points_to(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["directory"]
 
 
+def test_what_others_write_into_a_touched_file_stays(tmp_path: Path):
+    log = tmp_path / "log"
+    wanted = entry(log, "touch", mode=0o640)
+    assert bring(wanted) == [str(log)]
+    assert (log.read_bytes(), stat.S_IMODE(log.stat().st_mode)) == (b"", 0o640)
+    log.write_text("a line\n")
+    inode = log.stat().st_ino
+    assert bring(wanted) == []
+    log.chmod(0o644)
+    transaction = Transaction([wanted])
+    (change,) = transaction.plan()
+    assert "a line" not in str(change.diff())
+    assert change.diff()["before"] != change.diff()["after"]
+    transaction.apply()
+    assert (log.read_text(), stat.S_IMODE(log.stat().st_mode), log.stat().st_ino) == ("a line\n", 0o640, inode)
+    transaction.revert()
+    assert (log.read_text(), stat.S_IMODE(log.stat().st_mode)) == ("a line\n", 0o644)
+
+
 # --- what is shown -------------------------------------------------------------------------------------------------------------
 
 
