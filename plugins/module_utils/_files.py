@@ -156,7 +156,9 @@ class Change:
         return {
             "before_header": f"{self.entry.dest} ({_describe(self.before)})",
             "after_header": f"{self.entry.dest} ({_describe(self.entry)})",
-            "before": _text(self.before, self.entry.secret) if self.entry.kind != "touch" else f"{_describe(self.before)}\n",
+            "before": _text(self.before, self.entry.secret)
+            if self.entry.kind != "touch"
+            else f"{_describe(self.before)}\n",
             "after": _text(self.entry, self.entry.secret),
         }
 

@@ -318,14 +318,21 @@ class Builder:
             *([("EnvironmentFile", app.environment_file)] if app.environment_file else []),
             *([("LoadCredential", f"secrets.json:{app.credentials_file}")] if app.credentials_file else []),
         ]
-        return run(
-            ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
-            + [f"--uid={app.user}", f"--gid={app.user}"]
-            + [f"--property={name}={value}" for name, value in properties]
-            + ["--"]
-            + [word.replace("$", "$$") for word in argv],
-            timeout=timeout + 30,
-        )
+        began = time.monotonic()
+        try:
+            return run(
+                ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
+                + [f"--uid={app.user}", f"--gid={app.user}"]
+                + [f"--property={name}={value}" for name, value in properties]
+                + ["--"]
+                + [word.replace("$", "$$") for word in argv],
+                timeout=timeout + 30,
+            )
+        except CommandError as error:
+            if time.monotonic() - began < timeout:
+                raise
+            # systemd ends it, and says nothing.
+            raise CommandError(f"It was stopped, since it had not ended after {timeout} seconds. {error}") from error
 
     def _prune(self) -> None:
         for path in obsolete(self.release):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-DEPLOY = "flask_ops.production.deploy"
+SITE = "flask_ops.production.site"
 APP = """
 import json, os
 from demo_app import create_app
@@ -27,7 +27,7 @@ def test_an_app_reads_its_secrets_from_a_file_of_systemds(host, play, apps, sour
     with host.sudo():
         # A booted server has it so by itself; containers do not.
         host.check_output("mount --make-rshared /")
-        deployed = play(DEPLOY, "--diff", "-vvv", app="demo", flask_apps=apps(demo=options))
+        deployed = play(SITE, "--diff", "-vvv", flask_apps=apps(demo=options))
         assert deployed.status == 0, deployed.output
         assert "canary-" not in deployed.output
         slot = demo.ask("/").json["slot"]
@@ -37,4 +37,4 @@ def test_an_app_reads_its_secrets_from_a_file_of_systemds(host, play, apps, sour
         assert json.loads(kept.content_string) == options["secrets"]
         assert (kept.user, kept.group, kept.mode) == ("root", "root", 0o600)
         assert "canary-" not in host.file(f"/etc/demo/{slot}/environment").content_string
-    assert play(DEPLOY, app="demo", flask_apps=apps(demo={"source": {"path": str(source)}})).status == 0
+    assert play(SITE, flask_apps=apps(demo={"source": {"path": str(source)}})).status == 0

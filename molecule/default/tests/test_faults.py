@@ -34,7 +34,7 @@ def change(source, text):
     ("options", "said"),
     [
         ({"migrate": "flask --app demo_app no-such-command"}, "No such command 'no-such-command'"),
-        ({"migrate": "sleep 60", "migrate_timeout": 2}, "demo-migrate.service"),
+        ({"migrate": "sleep 60", "migrate_timeout": 2}, "it had not ended after 2 seconds"),
     ],
     ids=["fails", "hangs"],
 )
@@ -58,13 +58,13 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_switched(host, deploy, sour
     with host.sudo():
         room = int(host.check_output(f"du --summarize --block-size=1K {RELEASES}").split()[0]) + 1500
         host.check_output(f"mkdir {SMALL} && mount -t tmpfs -o size={room}k,mode=755 tmpfs {SMALL}")
-        host.check_output(f"cp --archive {RELEASES}/. {SMALL}/ && mount --move {SMALL} {RELEASES}")
+        host.check_output(f"cp --archive {RELEASES}/. {SMALL}/ && mount --bind {SMALL} {RELEASES}")
         try:
             with load(1_000) as clients:
                 failed = deploy()
                 report = clients.finish()
         finally:
-            host.check_output(f"umount --lazy {RELEASES} && rmdir {SMALL}")
+            host.check_output(f"umount --lazy {RELEASES} && umount --lazy {SMALL} && rmdir {SMALL}")
     assert failed.status != 0
     assert "No space left on device" in failed.output
     assert report["failed"] == 0, report["failures"]
@@ -73,7 +73,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_switched(host, deploy, sour
     assert demo.ask("/").json["release"] != before["release"]
 
 
-def test_two_deploys_at_once_the_second_waits_or_is_refused_by_name(host, deploy, source, load, demo):
+def test_of_two_deploys_at_once_the_second_is_refused_by_name(host, deploy, source, load, demo):
     change(source, "two at once")
 
     def held():
@@ -87,9 +87,7 @@ def test_two_deploys_at_once_the_second_waits_or_is_refused_by_name(host, deploy
         first = pool.submit(deploy, migrate="sleep 20")
         eventually(held)
         refused = deploy(lock_timeout=1)
-        waited = pool.submit(deploy)
         assert first.result().status == 0, first.result().output
-        assert waited.result().status == 0, waited.result().output
         report = clients.finish()
     assert refused.status != 0
     assert "demo: another run works on this app: " in refused.output
@@ -100,9 +98,9 @@ def test_two_deploys_at_once_the_second_waits_or_is_refused_by_name(host, deploy
 def test_a_rollback_says_that_it_goes_behind_a_migration(play, deploy, source, demo):
     before = demo.ask("/").json["release"]
     (source / "migrations" / "versions" / "0002_nothing.py").write_text(
-        '"""Nothing."""\n\nrevision = "0002"\ndown_revision = None\n\n\ndef upgrade():\n    pass\n'
+        '"""Nothing."""\n\nrevision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n    pass\n'
     )
-    assert deploy(migrate="true").status == 0
+    assert deploy().status == 0
     now = demo.ask("/").json["release"]
     went_back = play(ROLLBACK, app="demo")
     assert went_back.status == 0, went_back.output
