@@ -95,7 +95,7 @@ def test_of_two_deploys_at_once_the_second_is_refused_by_name(host, deploy, sour
     assert report["failed"] == 0, report["failures"]
 
 
-def test_a_rollback_says_that_it_goes_behind_a_migration(play, deploy, source, demo):
+def test_a_rollback_says_that_it_goes_behind_a_migration(host, play, deploy, source, demo):
     before = demo.ask("/").json["release"]
     (source / "migrations" / "versions" / "0002_nothing.py").write_text(
         '"""Nothing."""\n\nrevision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n    pass\n'
@@ -106,3 +106,7 @@ def test_a_rollback_says_that_it_goes_behind_a_migration(play, deploy, source, d
     assert went_back.status == 0, went_back.output
     assert f"goes back behind the migration of release {now}" in went_back.output
     assert demo.ask("/").json["release"] == before
+    # As the app's own downgrade would; the tests after this one have the first release's database again.
+    back = "import sqlite3; sqlite3.connect('/srv/demo/shared/data/demo.sqlite3', isolation_level=None).execute(sys.argv[1])"
+    with host.sudo():
+        host.check_output("python3 -c %s %s", f"import sys; {back}", "UPDATE alembic_version SET version_num = '0001'")
