@@ -34,17 +34,19 @@ def main(arguments: list[str] | None = None) -> int:
         page.write(json.loads(options.page.read_text()), options.page)
         return 0
     start, before = time.monotonic(), facts.machine()
+    name = time.strftime("%Y-%m-%d", time.gmtime()) + ("-quick" if options.quick else "")
+    path = RESULTS / f"{name}.json"
+
+    def keep(bench: Bench) -> None:
+        write_results(results(bench, before, round(time.monotonic() - start)), path)
+
     try:
-        bench = run(options.parts or list(QUICK if options.quick else PARTS), options.quick, options.rounds)
-        found = results(bench, before, round(time.monotonic() - start))
+        bench = run(options.parts or list(QUICK if options.quick else PARTS), options.quick, options.rounds, keep)
     finally:
         if not options.keep:
             clean_up()
-    name = time.strftime("%Y-%m-%d", time.gmtime()) + ("-quick" if options.quick else "")
-    path = RESULTS / f"{name}.json"
-    write_results(found, path)
-    print(table(found["figures"]))
-    print(f"{path.relative_to(ROOT)}, after {found['seconds']} s")
+    print(table([as_data(figure) for figure in bench.figures]))
+    print(f"{path.relative_to(ROOT)}, after {time.monotonic() - start:.0f} s")
     return 0
 
 

@@ -332,8 +332,11 @@ PARTS: dict[str, Callable[[Bench], None]] = {
 QUICK = ("unchanged", "traffic")
 
 
-def run(parts: list[str], quick: bool, rounds: int) -> Bench:
-    """Have hosts, measure, and leave nothing behind."""
+def run(parts: list[str], quick: bool, rounds: int, keep: Callable[[Bench], None]) -> Bench:
+    """Have hosts, and measure.
+
+    :param keep: called after each part with what has been found so far.
+    """
     WORK.mkdir(parents=True, exist_ok=True)
     traffic.install()
     controller.install_pyinfra()
@@ -346,6 +349,7 @@ def run(parts: list[str], quick: bool, rounds: int) -> Bench:
         start_peers(bench)
         for part in parts:
             PARTS[part](bench)
+            keep(bench)
     return bench
 
 
