@@ -21,7 +21,7 @@ class ActionModule(ActionBase):
     What a host has is remembered until the play ends: each role installs what it needs, and none has to ask again.
     """
 
-    _VALID_ARGS = frozenset(("names",))
+    _VALID_ARGS = frozenset(("names", "masked"))
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         installed, announced = self._remembered(task_vars)
         if isinstance(names, list) and set(names) <= installed | announced:
             return {"changed": False, "missing": sorted(announced.intersection(names))}
-        found = self._execute_module("flask_ops.production.packages", module_args={"names": names}, task_vars=task_vars)
+        found = self._execute_module("flask_ops.production.packages", module_args=self._task.args, task_vars=task_vars)
         installed = set(found.pop("installed", []))
         if found.get("failed") or found.get("unreachable"):
             return found
@@ -38,9 +38,10 @@ class ActionModule(ActionBase):
             # What one role has announced is nothing new when another one needs it as well.
             announced |= set(missing)
         elif missing:
-            found = {**self._install(missing, task_vars), "missing": missing}
-            if found.get("failed"):
-                return found
+            result = {**self._install(missing, task_vars), "missing": missing}
+            if result.get("failed"):
+                return result
+            found = result
             installed |= set(missing)
         self._memory(task_vars).write_text(json.dumps([sorted(installed), sorted(announced)]), encoding="utf-8")
         return found

@@ -90,8 +90,13 @@ options:
     type: str
   reload:
     description:
-      - The systemd units that read these files. One is reloaded when it is active, and started when it is not.
+      - The systemd units that read these files. When a file has changed, one that is active is reloaded.
+      - One that is not active is started, also when no file has changed.
       - When one does not run afterwards, every file is put back, and those that ran before are started again.
+    type: list
+    elements: str
+  stop:
+    description: Units that are to run no more, once the files are written. One that systemd does not know is fine.
     type: list
     elements: str
 attributes:
@@ -162,6 +167,7 @@ def main() -> None:
             "validate": {"type": "str"},
             "refuse": {"type": "str"},
             "reload": {"type": "list", "elements": "str"},
+            "stop": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )
@@ -174,17 +180,33 @@ def main() -> None:
 def bring_to_state(params: dict, check_mode: bool) -> dict:
     """Plan, apply, validate, reload; or take everything back."""
     transaction, units = Transaction(entries(params, must_exist=not check_mode)), params["reload"] or []
-    changes, unread = transaction.plan(), [unit for unit in units if remembered(unit)]
+    changes, idle = transaction.plan(), [unit for unit in units if not is_active(unit)]
+    unread = [unit for unit in units if remembered(unit)]
+    unwanted = [unit for unit in params["stop"] or [] if is_active(unit)]
     result = {
-        "changed": bool(changes or unread),
+        "changed": bool(changes or unread or idle or unwanted),
         "changed_files": [change.entry.dest for change in changes],
         "diff": [change.diff() for change in changes],
         "reloaded": False,
     }
     if check_mode or not result["changed"]:
         return result
+    if changes or unread or idle:
+        carry_out(transaction, params, idle, unread)
+        result["reloaded"] = bool(units)
+    for unit in unwanted:
+        systemctl("stop", unit)
+    return result
+
+
+def carry_out(transaction: Transaction, params: dict, idle: list[str], unread: list[str]) -> None:
+    """Write, validate, reload or start; or take everything back.
+
+    :param idle: units that do not run before.
+    :param unread: units that have not read what an interrupted run wrote.
+    """
+    units, changes = params["reload"] or [], transaction.plan()
     new_units = any(change.entry.dest.startswith(UNITS) for change in changes)
-    running = [unit for unit in units if is_active(unit)]
     for unit in units:
         remember(unit)
     transaction.apply()
@@ -198,7 +220,6 @@ def bring_to_state(params: dict, check_mode: bool) -> dict:
             systemctl("daemon-reload")
         for unit in units:
             reload_unit(unit)
-            result["reloaded"] = True
     except CommandError as error:
         transaction.revert()
         if new_units:
@@ -206,14 +227,14 @@ def bring_to_state(params: dict, check_mode: bool) -> dict:
         for unit in units:
             if unit not in unread:
                 forget(unit)
-            if unit in running and not is_active(unit):
+            if unit not in idle and not is_active(unit):
                 with contextlib.suppress(CommandError):
                     systemctl("restart", unit)
-        raise CommandError(f"The new configuration was refused, and every file is as it was before. {error}") from error
+        what = "The new configuration was refused, and every file is as it was before. " if changes else ""
+        raise CommandError(f"{what}{error}") from error
     transaction.commit()
     for unit in units:
         forget(unit)
-    return result
 
 
 def entries(params: dict, must_exist: bool) -> list[Entry]:

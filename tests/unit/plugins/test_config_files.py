@@ -136,6 +136,7 @@ class Systemd:
     def reload(self, unit: str) -> None:
         self.act(unit)
         self.reloads.append(unit)
+        self.active.add(unit)
 
     def act(self, what: str) -> None:
         if what in self.refused:
@@ -155,7 +156,7 @@ def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
     }  # fmt: skip
     lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
-    return {**lists, "validate": "nginx -t", "refuse": "conflicting", "reload": ["nginx.service"]}
+    return {**lists, "validate": "nginx -t", "refuse": "conflicting", "reload": ["nginx.service"], "stop": None}
 
 
 def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Systemd):
@@ -212,6 +213,34 @@ def test_a_reload_that_an_interrupted_run_owes_is_made_up_for(tmp_path: Path, sy
     assert bring_to_state(params, check_mode=True)["changed"]
     result = bring_to_state(params, check_mode=False)
     assert (result["changed"], result["reloaded"], result["changed_files"]) == (True, True, [])
+    assert not bring_to_state(params, check_mode=False)["changed"]
+
+
+def test_a_unit_that_does_not_run_is_started_though_its_files_are_right(tmp_path: Path, systemd: Systemd):
+    params = nginx_files(tmp_path / "site")
+    bring_to_state(params, check_mode=False)
+    systemd.active.clear()
+    assert bring_to_state(params, check_mode=True)["changed"]
+    result = bring_to_state(params, check_mode=False)
+    assert (result["changed"], result["changed_files"], systemd.active) == (True, [], {"nginx.service"})
+    systemd.active.clear()
+    systemd.refused["nginx.service"] = CommandError("it is not active")
+    with pytest.raises(CommandError, match=r"^it is not active$"):
+        bring_to_state(params, check_mode=False)
+
+
+def test_what_is_not_wanted_any_more_is_stopped_once_the_files_are_right(tmp_path: Path, systemd: Systemd):
+    params = {**nginx_files(tmp_path / "site"), "stop": ["old.service", "unknown.service"]}
+    systemd.active.add("old.service")
+    systemd.refused["nginx"] = CommandError("unknown directive")
+    with pytest.raises(CommandError):
+        bring_to_state(params, check_mode=False)
+    assert systemd.told == []
+    systemd.refused.clear()
+    assert bring_to_state(params, check_mode=True)["changed"]
+    assert bring_to_state(params, check_mode=False)["changed"]
+    assert systemd.told == [("stop", "old.service")]
+    systemd.active.discard("old.service")
     assert not bring_to_state(params, check_mode=False)["changed"]
 
 
