@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the project's checks and count them: `check.py [lint] [published] [unit] [contract] [system] [scenario ...]`
 
-Without a name, everything. A failing step does not hide the ones after it. Several scenarios run two at
+Without a name, everything. A failing step does not hide the ones after it. Steps on test hosts run two at
 a time, since they mostly wait; of those that pass, only the result is shown. At the end: how long each step
 took, and one line `N passed, N failed`. pytest's tests are counted one by one, also those that Molecule runs
 on the test hosts; any other step counts as one.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +42,9 @@ PUBLISHED = {
 }
 TOOLS = {"lint": LINT, "published": PUBLISHED}
 PYTEST = ("unit", "contract", "system")
-SCENARIOS_AT_ONCE = 2
+AT_ONCE = 2
+LONGEST = ("default", "gunicorn_systemd-load", "app_processes", "system", "letsencrypt")
+"""Of the steps on test hosts: they begin first, so that none is left alone at the end."""
 MOLECULE = ["molecule", "-c", ".config/molecule/config.yml"]
 
 
@@ -63,9 +65,14 @@ class Result:
 
 
 def scenarios() -> list[str]:
-    """The scenarios there are; `default`, the whole stack, comes last."""
-    names = (path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    return sorted(names, key=lambda name: (name.split("-")[0] == "default", name))
+    """The scenarios there are."""
+    return sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+
+
+def longest_first(steps_on_hosts: Iterable[str]) -> list[str]:
+    """The order in which steps on test hosts begin."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    return sorted(steps_on_hosts, key=lambda step: rank.get(step.removeprefix("scenario "), len(rank)))
 
 
 def steps(wanted: list[str]) -> dict[str, list[str]]:
@@ -146,11 +153,11 @@ def main(wanted: list[str]) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     tools = [name for name in todo if name.partition(": ")[0] in TOOLS]
-    on_hosts = [name for name in todo if name.startswith("scenario ")]
+    on_hosts = longest_first(name for name in todo if name == "system" or name.startswith("scenario "))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # they do not disturb each other
         results = list(pool.map(run_tool, tools, [todo[name] for name in tools]))
     results += [run(name, todo[name]) for name in todo if name not in tools and name not in on_hosts]
-    with ThreadPoolExecutor(SCENARIOS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         results += pool.map(partial(run, in_view=len(on_hosts) == 1), on_hosts, [todo[name] for name in on_hosts])
     if len(results) > 1:
         print(f"\n=== {time.monotonic() - start:.0f} s in all")
