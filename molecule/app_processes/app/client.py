@@ -4,7 +4,7 @@ import sys
 import time
 
 from jobs import celery_job, long_job, rq_job, store
-from rq import Queue
+from rq import Queue, Retry
 
 KINDS = ("rq", "celery")
 
@@ -18,12 +18,12 @@ def enqueue() -> None:
     while not store.exists("stop"):
         if open_jobs() < 10:  # a queue that only grows would be as long as the machine is slow
             number = store.incr("enqueued")
-            queue.enqueue(rq_job, number)
+            queue.enqueue(rq_job, number, retry=Retry(max=1))
             celery_job.delay(number)
         time.sleep(0.3)
 
 
-def wait(seconds: float = 120) -> None:
+def wait(seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while open_jobs():
         if time.monotonic() > deadline:
