@@ -117,7 +117,10 @@ SITE = {
     "domains": {"type": "list", "elements": "str"},
     "certificate": {
         "type": "dict",
-        "options": {"fullchain": {"type": "str", "required": True}, "privkey": {"type": "str", "required": True}},
+        "options": {
+            "fullchain": {"type": "str", "required": True},
+            "privkey": {"type": "str", "required": True, "no_log": False},  # a path
+        },
     },
 }
 
