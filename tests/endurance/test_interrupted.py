@@ -24,7 +24,10 @@ def test_the_next_run_repairs_what_a_killed_one_left(
             if place is None:
                 break
             tasks.append(place.removeprefix("KILLED in: "))
-            repaired, again = trial.play(playbook), trial.play(playbook)
+            repaired = trial.play(playbook)
+            while "another run switches it" in repaired.stdout:  # what was killed is Ansible: on the host, its step goes on
+                repaired = trial.play(playbook)
+            again = trial.play(playbook)
             report = clients.finish()
         good = (repaired.returncode, again.returncode) == (0, 0) and " changed=0 " in again.stdout
         print(f"{'ok  ' if good and report['ok'] else 'FAIL'} {playbook}: {tasks[-1]}", flush=True)
