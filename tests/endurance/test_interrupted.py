@@ -25,7 +25,8 @@ def test_the_next_run_repairs_what_a_killed_one_left(
                 break
             tasks.append(place.removeprefix("KILLED in: "))
             repaired = trial.play(playbook)
-            while "another run switches it" in repaired.stdout:  # what was killed is Ansible: on the host, its step goes on
+            # What was killed is Ansible: on the host, its step goes on to its end.
+            while "another run switches it" in repaired.stdout:
                 repaired = trial.play(playbook)
             again = trial.play(playbook)
             report = clients.finish()
