@@ -80,7 +80,7 @@ def start_peers(host: Host, state: State, workers: int, threads: int) -> None:
         host.root(f"mkdir -p /etc/bench; cat > /etc/bench/{name}.conf", text.encode())
         script.append(f"systemd-run --quiet --unit=bench-nginx-{name} nginx -c /etc/bench/{name}.conf -g 'daemon off;'")
     gunicorn = (
-        f"systemd-run --quiet --uid={state.app} --gid=www-data --working-directory={state.release}/app "
+        f"systemd-run --quiet --uid={state.app} --gid={state.app} --working-directory={state.release}/app "
         f"--property=EnvironmentFile=/etc/{state.app}/environment --property=ReadWritePaths=/srv/{state.app}/shared"
     )
     program = f"{state.venv}/bin/gunicorn --no-control-socket"
@@ -91,7 +91,7 @@ def start_peers(host: Host, state: State, workers: int, threads: int) -> None:
             f"--workers {workers} --threads {threads} {wsgi}"
         ),
         (
-            f"{gunicorn} --unit=bench-tutorial --property=RuntimeDirectory=bench-tutorial {program} --umask 007 "
+            f"{gunicorn} --unit=bench-tutorial --property=RuntimeDirectory=bench-tutorial {program} --umask 0 "
             f"--bind unix:/run/bench-tutorial/app.sock --workers 3 {wsgi}"
         ),
     ]
