@@ -147,7 +147,12 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
     systemctl,
     unit_properties,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, Transaction
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    FILE_OPTIONS,
+    Change,
+    Entry,
+    Transaction,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import forget, remember, remembered
 
 UNITS = "/etc/systemd/system/"
@@ -192,20 +197,23 @@ def bring_to_state(params: dict, check_mode: bool) -> dict:
     if check_mode or not result["changed"]:
         return result
     if changes or unread or idle:
-        carry_out(transaction, params, idle, unread)
+        carry_out(transaction, changes, params, idle, unread)
         result["reloaded"] = bool(units)
     for unit in unwanted:
         systemctl("stop", unit)
     return result
 
 
-def carry_out(transaction: Transaction, params: dict, idle: list[str], unread: list[str]) -> None:
+def carry_out(
+    transaction: Transaction, changes: list[Change], params: dict, idle: list[str], unread: list[str]
+) -> None:
     """Write, validate, reload or start; or take everything back.
 
+    :param changes: what the transaction has planned.
     :param idle: units that do not run before.
     :param unread: units that have not read what an interrupted run wrote.
     """
-    units, changes = params["reload"] or [], transaction.plan()
+    units = params["reload"] or []
     new_units = any(change.entry.dest.startswith(UNITS) for change in changes)
     for unit in units:
         remember(unit)
