@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.load import Load, Plan, background_load
-from tests.system.conftest import ROOT, TestHost, start  # noqa: F401 - a fixture
+from tests.system.conftest import DEMO_APP, ROOT, TestHost, start  # noqa: F401 - a fixture
 
 DOMAIN = "endurance.flask-ops.test"
 
@@ -47,14 +47,10 @@ class Trial:
     def describe(self) -> None:
         self.inventory.write_text(self.host.inventory)
         app = {
+            **DEMO_APP,
             "name": "demo",
             "source": {"path": str(self.directory / "demo_app")},
-            "wsgi": "demo_app:create_app()",
             "domains": [DOMAIN],
-            "health": {"path": "/healthz"},
-            "shared_paths": ["data", "uploads"],
-            "static": {"path": "demo_app/static"},
-            "migrate": "flask --app demo_app db upgrade",
             "secrets": {"FLASK_SECRET_KEY": "canary-51f7c09b2e8a4d63"},
         }
         variables = {"all": {"vars": {"flask_apps": [app]}}}

@@ -15,6 +15,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+DEMO_APP = {
+    "wsgi": "demo_app:create_app()",
+    "health": {"path": "/healthz"},
+    "shared_paths": ["data", "uploads"],
+    "static": {"path": "demo_app/static"},
+    "migrate": "flask --app demo_app db upgrade",
+}
+"""An entry of flask_apps for examples/demo_app, but for its name, source, domains and secret."""
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> str:

@@ -16,18 +16,14 @@ import pytest
 import yaml
 
 from tests.package import build
-from tests.system.conftest import ROOT, TestHost, run
+from tests.system.conftest import DEMO_APP, ROOT, TestHost, run
 
 COMMANDS = yaml.safe_load((ROOT / "tests" / "contract" / "commands.yml").read_text())
 DOMAIN = "install.flask-ops.test"
 APP = {
+    **DEMO_APP,
     "name": "shop",
-    "wsgi": "demo_app:create_app()",
     "domains": [DOMAIN],
-    "health": {"path": "/healthz"},
-    "shared_paths": ["data", "uploads"],
-    "static": {"path": "demo_app/static"},
-    "migrate": "flask --app demo_app db upgrade",
     "secrets": {"FLASK_SECRET_KEY": "canary-0c51a9e77d3b42f8"},
 }
 CHAT = {
