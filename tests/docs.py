@@ -80,9 +80,10 @@ WORKERS_HEAD = f"""\
 Unless an app says `workers`, their number comes from the host. Three numbers bound it, and the smallest counts; it is
 never less than 1:
 
-- **Processors.** `2 * processors + 1`, as gunicorn's documentation recommends (Design, "How Many Workers?"): while one
-  half waits, the other computes. A worker of class `gevent` or `asgi` does not wait, so there it is `processors + 1`:
-  one for each, and one more, so that a hung one is never the only one. Idle apps use no processor, so this is not
+- **Processors.** `processors + 1`: one for each, and one more, so that a hung one is never the only one. While one of
+  its requests waits, such a worker handles others, by [threads or in an event loop](adr/0012-few-workers-with-threads.md).
+  A worker of class `sync` waits, so of those there are `2 * processors + 1`, as gunicorn's documentation recommends
+  (Design, "How Many Workers?"): while one half waits, the other computes. Idle apps use no processor, so this is not
   divided between apps.
 - **Memory.** The host keeps a quarter, at least {RESERVE_MIB} MiB. The rest is shared between all apps of the host and
   their two slots, since both run during a switch. A worker counts as {WORKER_MIB} MiB.
@@ -106,9 +107,9 @@ def render() -> str:
 def render_workers() -> str:
     tables = []
     for title, apps, worker_class in (
-        ("One app, `gthread` or `sync`", 1, "gthread"),
-        ("One app, `gevent` or `asgi`", 1, "gevent"),
-        ("Each of four apps, `gthread` or `sync`", 4, "gthread"),
+        ("One app, `gthread`, `gevent` or `asgi`", 1, "gthread"),
+        ("One app, `sync`", 1, "sync"),
+        ("Each of four apps, `gthread`, `gevent` or `asgi`", 4, "gthread"),
     ):
         head = "| Processors | " + " | ".join(f"{size} GiB" for size in GIBIBYTES) + " |"
         rows = [

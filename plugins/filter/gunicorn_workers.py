@@ -9,9 +9,9 @@ short_description: The number of gunicorn workers for one app of a host
 version_added: 0.1.0
 author: [the flask_ops.production authors (@flask-ops)]
 description:
-  - By CPU C(2 * cpus + 1), as gunicorn's documentation recommends, but C(cpus + 1) for the event loops V(gevent) and
-    V(asgi); by memory what is left after a reserve of a quarter, or of 256 MiB where that is more, shared between all
-    apps of the host and their two slots, and no more than the app's own limit.
+  - By CPU C(cpus + 1), but C(2 * cpus + 1) for the class V(sync), as gunicorn's documentation recommends; by memory
+    what is left after a reserve of a quarter, or of 256 MiB where that is more, shared between all apps of the host
+    and their two slots, and no more than the app's own limit.
   - The smallest of these, and at least 1.
 positional: _input
 options:
@@ -38,7 +38,7 @@ options:
 
 EXAMPLES = r"""
 workers: "{{ ansible_facts | flask_ops.production.gunicorn_workers(apps=2) }}"
-# On a host with 2 processors and 4096 MiB: 5
+# On a host with 2 processors and 4096 MiB: 3
 """
 
 RETURN = r"""

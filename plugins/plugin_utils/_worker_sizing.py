@@ -17,10 +17,6 @@ SLOTS = 2
 """During a switch, both slots of an app run."""
 
 
-EVENT_LOOPS = ("gevent", "asgi")
-"""Worker classes of which one process handles many requests at once and waits for none of them."""
-
-
 def workers(
     cpus: int,
     memory_mib: int,
@@ -31,10 +27,11 @@ def workers(
 ) -> int:
     """The number of workers for one app of a host.
 
-    By CPU ``2 * cpus + 1``, gunicorn's own recommendation (its documentation, Design, "How Many Workers?"): while one
-    half waits, the other computes. An event loop does not wait, so of ``gevent`` and ``asgi`` it is ``cpus + 1``: one
-    for each processor, and one more, so that a hung one is never the only one. Idle apps use no CPU, so this is not
-    divided. By memory, what is left after the reserve, shared between all apps and their two slots; and no more than
+    By CPU ``cpus + 1``: one for each processor, and one more, so that a hung one is never the only one. While one of
+    its requests waits, such a worker handles others, by threads or in an event loop (measured: docs/adr/0012). A
+    ``sync`` worker waits, so of those it is ``2 * cpus + 1``, gunicorn's own recommendation (its documentation, Design,
+    "How Many Workers?"): while one half waits, the other computes. Idle apps use no CPU, so this is not divided.
+    By memory, what is left after the reserve, shared between all apps and their two slots; and no more than
     the app's own limit. The smallest of these, and at least 1.
 
     :param cpus: processors of the host.
@@ -45,17 +42,17 @@ def workers(
     :raises ValueError: for a number below 1.
 
     >>> workers(cpus=2, memory_mib=4096)
-    5
+    3
     >>> workers(cpus=8, memory_mib=1024, apps=2)
     1
-    >>> workers(cpus=2, memory_mib=4096, worker_class="gevent")
-    3
+    >>> workers(cpus=2, memory_mib=4096, worker_class="sync")
+    5
     """
     numbers = {"cpus": cpus, "memory_mib": memory_mib, "apps": apps, "worker_mib": worker_mib}
     for name, value in (numbers | ({} if limit_mib is None else {"limit_mib": limit_mib})).items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
-    by_cpu = cpus + 1 if worker_class in EVENT_LOOPS else 2 * cpus + 1
+    by_cpu = 2 * cpus + 1 if worker_class == "sync" else cpus + 1
     available = (memory_mib - max(RESERVE_MIB, memory_mib // 4)) // (apps * SLOTS)
     by_memory = min(available, limit_mib or available) // worker_mib
     return max(1, min(by_cpu, by_memory))

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.waiting import eventually
+
 SITE = "flask_ops.production.site"
 DEPLOY = "flask_ops.production.deploy"
 ROLLBACK = "flask_ops.production.rollback"
@@ -57,11 +59,13 @@ def test_rollback_goes_back_and_drops_no_request(play, load, demo):
 def test_deploy_ships_one_app_and_touches_no_other(host, play, apps, source, demo):
     before = demo.ask("/").json
     started = host.check_output("systemctl show --value --property ActiveEnterTimestamp httpbin-blue nginx")
-    (source / "demo_app" / "static" / "newer.txt").write_text("newer")
+    for name in ("newer.txt", "new.txt"):
+        (source / "demo_app" / "static" / name).write_text("newer")
     shipped = play(DEPLOY, app="demo", flask_apps=apps(demo={"source": {"path": str(source)}}))
     assert shipped.status == 0, shipped.output
     assert demo.ask("/").json["release"] != before["release"]
     assert demo.ask("/static/newer.txt").body == "newer"
+    eventually(lambda: demo.ask("/static/new.txt").body == "newer", seconds=2)  # nginx may know a file for a second
     assert host.check_output("systemctl show --value --property ActiveEnterTimestamp httpbin-blue nginx") == started
 
 

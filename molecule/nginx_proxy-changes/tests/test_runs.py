@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
+
 NAMES = ["echo.test.example", "new.test.example"]
 CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
 
@@ -89,8 +91,10 @@ def test_what_a_trusted_proxy_says_is_believed(host, apply, echo):
     got = echo.ask("/text", headers=said).json["headers"]
     assert got["x-forwarded-for"] == got["x-real-ip"] == "192.0.2.1"
     assert got["x-request-id"] == "from-the-proxy-1"
+    find = "grep /text /var/log/nginx/echo.access.log"
     with host.sudo():
-        (line,) = host.check_output("grep /text /var/log/nginx/echo.access.log").splitlines()
+        eventually(lambda: host.run(find).succeeded, seconds=5)
+        (line,) = host.check_output(find).splitlines()
     assert line.startswith("192.0.2.1 - - [")
 
 

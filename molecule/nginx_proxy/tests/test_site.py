@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.waiting import eventually
+
 
 def test_nginx_runs_and_accepts_its_files(host, unit):
     assert unit("nginx.service").is_running
@@ -241,6 +243,7 @@ LOGGED = """
 def test_every_request_is_a_line_of_json(host, echo):
     answer = echo.ask("/logged?a=%22b", headers={"User-Agent": 'a "quoted" \\ agent'})
     with host.sudo():
+        eventually(lambda: host.run("grep /logged /var/log/nginx/echo.access.log").succeeded, seconds=5)
         lines = host.check_output("tail -n 20 /var/log/nginx/echo.access.log").splitlines()
     (line,) = [entry for entry in map(json.loads, lines) if entry["uri"] == "/logged?a=%22b"]
     assert list(line) == LOGGED

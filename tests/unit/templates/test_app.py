@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import re
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX, STRICT
+from gunicorn.config import Config  # type: ignore[import-untyped]
 
 from tests.unit.systemd_syntax import read_by_systemd
 from tests.unit.templates.rendering import lines, published, render
@@ -247,14 +251,14 @@ def test_the_log_files_of_the_switch_and_of_apps_that_chose_files_are_rotated():
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, {"worker_class": "gthread", "threads": 4, "workers": 5, "timeout": 30, "graceful_timeout": 30}),
-        ({"threads": 8}, {"threads": 8}),
+        ({}, {"worker_class": "gthread", "threads": 8, "workers": 3, "timeout": 30, "graceful_timeout": 30}),
+        ({"threads": 4}, {"threads": 4}),
         ({"worker_class": "gevent"}, {"worker_class": "gevent", "threads": 1, "workers": 3}),
         ({"worker_class": "asgi", "preload": True}, {"worker_class": "asgi", "workers": 3, "preload_app": True}),
         ({"limits": {"memory_max": 256}}, {"workers": 2}),
         ({"metrics": {"statsd": "127.0.0.1:8125"}}, {"statsd_host": "127.0.0.1:8125", "statsd_prefix": "shop"}),
         ({}, {"preload_app": False}),
-        ({"worker_class": "sync"}, {"worker_class": "sync", "threads": 1}),
+        ({"worker_class": "sync"}, {"worker_class": "sync", "threads": 1, "workers": 5}),
         ({"workers": 3, "timeout": 90}, {"workers": 3, "timeout": 90}),
         ({}, {"control_socket_disable": True, "worker_tmp_dir": "/dev/shm", "proc_name": "shop-green"}),
     ],
@@ -323,10 +327,10 @@ def test_an_error_bears_the_requests_id_and_its_trace():
 @pytest.mark.parametrize(
     ("logs", "root", "access"),
     [
-        ({}, ["journal"], "logging.StreamHandler"),
-        ({"to": "files"}, ["journal", "error_file"], "/var/log/shop/access.log"),
-        ({"access": False}, ["journal"], "logging.NullHandler"),
-        ({"to": "files", "access": False}, ["journal", "error_file"], "logging.NullHandler"),
+        ({"access": True}, ["journal"], "logging.StreamHandler"),
+        ({"to": "files", "access": True}, ["journal", "error_file"], "/var/log/shop/access.log"),
+        ({}, ["journal"], "logging.NullHandler"),
+        ({"to": "files"}, ["journal", "error_file"], "logging.NullHandler"),
     ],
 )
 def test_errors_are_in_the_journal_in_any_case(logs: dict[str, Any], root: list[str], access: str):
@@ -335,6 +339,32 @@ def test_errors_are_in_the_journal_in_any_case(logs: dict[str, Any], root: list[
     assert settings["loggers"]["gunicorn.error"]["propagate"]
     handler = settings["handlers"]["access"]
     assert handler.get("filename", handler["class"]) == access
+
+
+@pytest.mark.parametrize(
+    ("options", "gathered"),
+    [({}, False), ({"logs": {"access": True}}, True), ({"metrics": {"statsd": "127.0.0.1:8125"}}, True)],
+)
+def test_facts_of_a_request_are_gathered_only_if_something_is_to_be_said(options: dict[str, Any], gathered: bool):
+    config = Config()
+    for name, value in gunicorn(**options).items():
+        if name in config.settings:
+            config.set(name, value)
+    config.set("errorlog", os.devnull)
+    log, response = config.logger_class(config), Asked()
+    with contextlib.suppress(AttributeError):  # what is asked of it first
+        log.access(response, response, {}, timedelta(0))
+    assert response.asked is gathered
+
+
+class Asked:
+    """Knows whether it was asked anything."""
+
+    asked = False
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked = True
+        raise AttributeError(name)
 
 
 def test_waitress_logs_in_the_same_way():

@@ -113,7 +113,7 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
     assert {
         "ssl_certificate /etc/nginx/certificates/shop/fullchain.pem;",
         "ssl_certificate_key /etc/nginx/certificates/shop/privkey.pem;",
-        "access_log /var/log/nginx/shop.access.log json;",
+        "access_log /var/log/nginx/shop.access.log json buffer=64k flush=1s;",
         "error_log /var/log/nginx/shop.error.log;",
         "client_max_body_size 10m;",
         "include /etc/nginx/snippets/shop-headers.conf;",
@@ -214,7 +214,7 @@ def test_each_header_is_sent_unless_the_app_sends_it_itself():
         ({"locations": [{"path": "/a", "websocket": True}]}, "proxy_read_timeout 3605s;"),
         ({"locations": [{"path": "/a", "snippet": "expires 1h;"}]}, "expires 1h;"),
         ({"basic_auth": {"alice": "long password"}}, 'proxy_set_header Authorization "";'),
-        ({"nginx_proxy_log_format": "text"}, "access_log /var/log/nginx/shop.access.log text;"),
+        ({"nginx_proxy_log_format": "text"}, "access_log /var/log/nginx/shop.access.log text buffer=64k flush=1s;"),
         ({"nginx_proxy_http3": True}, "listen [::]:443 quic;"),
     ],
 )  # fmt: skip
