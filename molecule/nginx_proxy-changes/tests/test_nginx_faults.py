@@ -35,6 +35,7 @@ def test_maintenance_is_switched_without_a_reload_and_the_host_still_sees_the_ap
     assert (switched.status, switched.changed) == (0, True), switched.output
     again = maintenance("on")
     assert (again.status, again.changed) == (0, False), again.output
+    eventually(lambda: echo.ask("/").status == 503, seconds=2)  # nginx looks for it once a second
     for path, method in (("/", "GET"), ("/assets/style.css", "GET"), ("/ws/", "GET"), ("/", "POST")):
         answer = echo.ask(path, method)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
@@ -46,7 +47,7 @@ def test_maintenance_is_switched_without_a_reload_and_the_host_still_sees_the_ap
     assert site("bystander", "bystander.test.example").ask("/").status == 401
     back = maintenance("off")
     assert (back.status, back.changed) == (0, True), back.output
-    eventually(lambda: echo.ask("/").status == 200, seconds=2)  # nginx may know a file for a second
+    eventually(lambda: echo.ask("/").status == 200, seconds=2)
     assert workers(host) == before
 
 
