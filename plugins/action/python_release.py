@@ -27,8 +27,6 @@ PASSED_ON = (
 class ActionModule(ActionBase):
     """Sends along what is on the controller, and only what the host lacks: directories, archives, wheels."""
 
-    TRANSFERS_FILES = True
-
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)

@@ -18,7 +18,8 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._validation i
     variable_errors,
 )
 
-FACTS = ["!all", "!min", "date_time", "distribution", "hardware", "platform", "service_mgr"]
+NEEDED = {"architecture", "distribution", "distribution_major_version", "memtotal_mb", "processor_vcpus"}
+"""Facts that are gathered unless somebody has done so before."""
 
 
 class ActionModule(ActionBase):
@@ -48,24 +49,7 @@ class ActionModule(ActionBase):
         if not errors and "letsencrypt" in roles:
             errors = certificate_errors(entries, name, values)
         if not errors:
-            facts = task_vars.get("ansible_facts", {})
-            if not {"distribution", "memtotal_mb", "architecture"} <= facts.keys():
-                gathered = self._execute_module(
-                    "ansible.builtin.setup", module_args={"gather_subset": FACTS}, task_vars=task_vars
-                )
-                if gathered.get("failed") or gathered.get("unreachable"):
-                    return gathered
-                result["ansible_facts"] = gathered["ansible_facts"]
-                facts = {key.removeprefix("ansible_"): value for key, value in gathered["ansible_facts"].items()}
-                result["warnings"] = self._wrong_clock(facts)
-            errors = platform_errors(facts, values)
-        if not errors and "python_app" in roles:
-            users = self._execute_module(
-                "ansible.builtin.getent", module_args={"database": "passwd"}, task_vars=task_vars
-            )
-            if users.get("failed") or users.get("unreachable"):
-                return users
-            errors = account_errors(entries, name, users["ansible_facts"]["getent_passwd"])
+            errors = self._host_errors(entries, name, roles, values, task_vars, result)
         if errors:
             result["failed"] = True
             result["msg"] = "\n".join(
@@ -83,11 +67,29 @@ class ActionModule(ActionBase):
                 errors.append(f"{key}: {error.message}")
         return values, errors
 
-    def _wrong_clock(self, facts):
-        """A warning when the host's clock is an hour off: no certificate and no authority is trusted then."""
-        off = int(facts.get("date_time", {}).get("epoch_int", time.time())) - time.time()
-        if abs(off) < 3600:
-            return []
-        return [
-            f"The clock of this host is {abs(off) / 3600:.1f} hours {'ahead of' if off > 0 else 'behind'} this one's."
-        ]
+    def _host_errors(self, entries, name, roles, values, task_vars, result):
+        """What is wrong with the host, or with the apps on it. The facts that were missing go into the result."""
+        facts = task_vars.get("ansible_facts", {})
+        names = [entry["name"] for entry in entries or []] if "python_app" in roles else []
+        missing, users = NEEDED - facts.keys(), {}
+        if names or missing:
+            told = self._execute_module(
+                "flask_ops.production.host_facts", module_args={"users": names}, task_vars=task_vars
+            )
+            if told.get("failed") or told.get("unreachable"):
+                result.update(told)
+                return []
+            users = told["users"]
+            if missing:
+                result["ansible_facts"] = told["ansible_facts"]
+                result["warnings"] = wrong_clock(told["seconds"])
+                facts = {key.removeprefix("ansible_"): value for key, value in told["ansible_facts"].items()}
+        return platform_errors(facts, values) or account_errors(entries or [], name, users)
+
+
+def wrong_clock(seconds):
+    """A warning when the host's clock is an hour off: no certificate and no authority is trusted then."""
+    off = seconds - time.time()
+    if abs(off) < 3600:
+        return []
+    return [f"The clock of this host is {abs(off) / 3600:.1f} hours {'ahead of' if off > 0 else 'behind'} this one's."]

@@ -69,8 +69,13 @@ def systemctl(*arguments: str, timeout: float = 600) -> str:
 
 def unit_properties(unit: str, *names: str) -> dict[str, str]:
     """What systemd reports of a unit, by property name (``systemctl show``)."""
-    shown = systemctl("show", "--property", ",".join(names), unit)
-    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    return units_properties([unit], *names)[0]
+
+
+def units_properties(units: t.Sequence[str], *names: str) -> list[dict[str, str]]:
+    """The same of several units, in their order."""
+    shown = systemctl("show", "--property", ",".join(names), *units)
+    return [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")]
 
 
 def journal(unit: str, since: float) -> str:

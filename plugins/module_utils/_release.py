@@ -12,6 +12,7 @@
         REVISION    where it came from
         .complete   written last: without it, the release is rebuilt
         .migrated   the migration has been run from this release
+        .checked    the pre-flight had nothing to say, with the environment of this digest
       environments/ virtual environments, see _environments.py
       old-static/   static files that a deploy took away, for pages from before it
       shared/       what the app may write; outlives every release
@@ -44,7 +45,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._app import (
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._environments import Environment, unused
-from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._files import State, own, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import source_of, ssh_prefix
 from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
@@ -284,7 +285,11 @@ class Builder:
         return "".join(f"{key}: {value}\n" for key, value in lines.items())
 
     def _preflight(self) -> None:
+        """Have the app imported where it will run. What passed without a word passes again in the same environment."""
         app, release = self.release.app, self.release
+        marker, inputs = os.path.join(release.path, ".checked"), self._preflight_inputs()
+        if State.read(marker).content == inputs:
+            return
         argv = [f"{release.venv}/bin/python", "-c", _probe.source(), app.wsgi]
         try:
             told = self._in_sandbox("preflight", argv, 120)
@@ -298,6 +303,16 @@ class Builder:
         if insecure:
             raise ReleaseError(f"The app '{app.wsgi}' is not safe to serve: {' '.join(insecure)}")
         self.warnings += [f"{app.name}: {finding}" for finding in unwise]
+        if not unwise:
+            write(marker, inputs, 0o600, "root", "root")
+
+    def _preflight_inputs(self) -> bytes:
+        """A digest of what decides about a pre-flight, besides the release."""
+        app = self.release.app
+        digest = hashlib.sha256(json.dumps([app.wsgi, app.fail_on_insecure, app.sandbox]).encode())
+        for path in filter(None, (app.environment_file, app.credentials_file)):
+            digest.update(State.read(path).content)
+        return digest.hexdigest().encode()
 
     def _migrate(self) -> None:
         app = self.release.app

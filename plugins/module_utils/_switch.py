@@ -21,6 +21,7 @@ import contextlib
 import datetime
 import fcntl
 import getpass
+import glob
 import http.client
 import json
 import os
@@ -37,6 +38,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
     run,
     systemctl,
     unit_properties,
+    units_properties,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._files import (
     Entry,
@@ -158,13 +160,22 @@ class Host:
     def enabled(self, unit: str) -> bool:
         return unit_properties(unit, "UnitFileState").get("UnitFileState") == "enabled"
 
+    def any_trace(self, *units: str) -> bool:
+        """Whether one of these units runs, has failed, or would start at boot."""
+        told = units_properties(units, "ActiveState", "UnitFileState")
+        return any(
+            one.get("ActiveState") not in ("inactive", "") or one.get("UnitFileState") == "enabled" for one in told
+        )
+
     def enable(self, *units: str) -> None:
         systemctl("enable", "--quiet", *units)
 
     def disable(self, *units: str) -> None:
         # systemctl refuses a unit whose file somebody deleted; one that is not enabled needs nothing.
-        for unit in filter(self.enabled, units):
-            systemctl("disable", "--quiet", unit)
+        told = units_properties(units, "UnitFileState")
+        enabled = [unit for unit, one in zip(units, told, strict=True) if one.get("UnitFileState") == "enabled"]
+        if enabled:
+            systemctl("disable", "--quiet", *enabled)
 
     def start(self, *units: str) -> None:
         self._attempt = time.time()
@@ -237,13 +248,14 @@ class Host:
         connection.sock = context.wrap_socket(plain, server_hostname=host)
         return _status(connection, request, {})
 
-    def server_version(self, server: str, venv: str, user: str) -> str:
-        """The version of a server in a virtual environment that a user may read; empty where there is none."""
-        told = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
-        try:
-            return run([f"{venv}/bin/python", "-I", "-c", told, server], user=user).strip()
-        except CommandError:
-            return ""
+    def server_version(self, server: str, venv: str) -> str:
+        """The version of a server in a virtual environment; empty where there is none.
+
+        By the name of its directory of metadata, as the packaging specification "Recording installed projects" has it:
+        nothing that an app may have written is read.
+        """
+        found = glob.glob(f"{glob.escape(venv)}/lib/python3*/site-packages/{server}-*.dist-info")
+        return found[0].removesuffix(".dist-info").rpartition("-")[2] if found else ""
 
     def waiting(self, directory: str) -> int:
         """How many connections wait in the accept queues of a directory's listening sockets (Recv-Q of ``ss``)."""
@@ -429,7 +441,7 @@ class Switch:
     def _check_server(self, old: str | None) -> None:
         """Refuse what is known to drop requests: an app may bring a gunicorn of its own."""
         server = self.app.server
-        version = self.host.server_version(server, self.app.venv, self.app.name)
+        version = self.host.server_version(server, self.app.venv)
         if server != "gunicorn":
             if not version:
                 raise SwitchError(f"{self.app.name}: its environment has no {server}.\n{self._what_serves(old)}")
@@ -446,8 +458,8 @@ class Switch:
         if self._any_trace(slot):
             self._retire(slot)
         self.host.write(self.app.files[slot])
-        self.host.reload_units()
-        # Enabled before it is in traffic: whichever slot the link names, a reboot starts it.
+        # Enabled before it is in traffic: whichever slot the link names, a reboot starts it. After that, systemd reads
+        # the units anew, also if they were enabled before (systemctl(1), enable).
         self.host.enable(*self.app.units(slot))
 
     def _start_and_check(self, slot: str) -> None:
@@ -582,10 +594,7 @@ class Switch:
         return next((float(found.group(1)) - KILLED_AFTER for found in said if found), self.app.grace)
 
     def _any_trace(self, slot: str) -> bool:
-        units = self.app.units(slot)
-        return any(self.host.state(unit) not in ("inactive", "") for unit in units) or any(
-            map(self.host.enabled, units)
-        )
+        return self.host.any_trace(*self.app.units(slot))
 
     def _failure(self, slot: str, what: str) -> str:
         service = self.app.units(slot)[1]

@@ -139,16 +139,16 @@ def _is_slip(name: str, real: str) -> bool:
     return sum(max(end - start, there - here) for kind, start, end, here, there in changes if kind != "equal") <= 2
 
 
-def account_errors(entries: t.Any, name: str, users: Mapping[str, t.Sequence[str]]) -> list[str]:
+def account_errors(entries: t.Any, name: str, users: Mapping[str, str]) -> list[str]:
     """Apps whose user is somebody else's: it would be changed, and removed with the app.
 
-    :param users: the host's users, each with the fields of its line in passwd after the name.
+    :param users: users of the host, each with the comment of its line in passwd.
     """
     return [
         f"{name}[{index}].name: the host has a user '{entry['name']}' already, who is not an app's (by the comment in "
         f"/etc/passwd); give the app another name, such as {entry['name'][:26]}-app"
         for index, entry in enumerate(entries)
-        if entry["name"] in users and users[entry["name"]][3] != COMMENT.format(name=entry["name"])
+        if entry["name"] in users and users[entry["name"]] != COMMENT.format(name=entry["name"])
     ]
 
 

@@ -91,6 +91,9 @@ class FakeHost(Host):
     def enabled(self, unit: str) -> bool:
         return unit in self.enabled_units
 
+    def any_trace(self, *units: str) -> bool:
+        return any(self.state(unit) != "inactive" or self.enabled(unit) for unit in units)
+
     def journal(self, unit: str) -> str:
         return f"last words of {unit}"
 
@@ -121,7 +124,7 @@ class FakeHost(Host):
             raise self.nginx
         return self.nginx
 
-    def server_version(self, server: str, venv: str, user: str) -> str:
+    def server_version(self, server: str, venv: str) -> str:
         return self.versions.get(server, "")
 
     @contextlib.contextmanager
@@ -164,6 +167,7 @@ class FakeHost(Host):
 
     def enable(self, *units: str) -> None:
         self._each("enable", units, self.enabled_units.add)
+        self._load()
 
     def disable(self, *units: str) -> None:
         self._each("disable", units, self.enabled_units.discard)
@@ -198,6 +202,9 @@ class FakeHost(Host):
 
     def reload_units(self) -> None:
         self.change("daemon-reload")
+        self._load()
+
+    def _load(self) -> None:
         self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
 
     def link(self, path: str, target: str) -> None:
@@ -380,8 +387,8 @@ def test_a_newer_gunicorn_is_taken(serving: FakeHost, version: str):
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        ("write /etc/systemd/system/shop-green.service", "daemon-reload"),
-        ("daemon-reload", "start shop-green.socket"),
+        ("write /etc/systemd/system/shop-green.service", "enable shop-green.socket"),
+        ("enable shop-green.service", "start shop-green.socket"),
         ("enable shop-green.socket", f"link {LINK}"),
         ("enable shop-green.service", f"link {LINK}"),
         ("start shop-green.service", f"write {BOOT}"),
@@ -1010,3 +1017,17 @@ class AnyHistory(RuleBasedStateMachine):
 
 AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=12)
 test_any_history = AnyHistory.TestCase
+
+
+@pytest.mark.parametrize(
+    ("names", "version"),
+    [
+        (["gunicorn-27.0.1.dist-info", "gunicorn", "gunicorn_extras-1.0.dist-info"], "27.0.1"),
+        (["gunicorn-28.0.0rc1.dist-info"], "28.0.0rc1"),
+        (["flask-3.1.0.dist-info"], ""),
+    ],
+)
+def test_the_version_of_a_server_is_that_of_its_metadata(tmp_path: Path, names: list[str], version: str):
+    for name in names:
+        (tmp_path / "lib" / "python3.13" / "site-packages" / name).mkdir(parents=True)
+    assert Host().server_version("gunicorn", str(tmp_path)) == version

@@ -24,33 +24,43 @@ FACTS = {
     "distribution": "Debian",
     "distribution_major_version": "13",
     "memtotal_mb": 4096,
+    "processor_vcpus": 2,
     "architecture": "x86_64",
     "service_mgr": "systemd",
 }
 
 
-def check(app: dict[str, Any], users: dict[str, list[str]] | None = None, **facts: Any) -> dict[str, Any]:
-    """The result of the check of one app on a host with these users and facts."""
-    answers = {
-        "ansible.builtin.setup": {f"ansible_{key}": value for key, value in (FACTS | facts).items()},
-        "ansible.builtin.getent": {"getent_passwd": users or {}},
+def check(
+    app: dict[str, Any], users: dict[str, str] | None = None, off: int = 0, known: bool = False, **facts: Any
+) -> dict[str, Any]:
+    """The result of the check of one app on a host with these users and facts, and a clock that is off."""
+    answer = {
+        "ansible_facts": {f"ansible_{key}": value for key, value in (FACTS | facts).items()},
+        "seconds": time.time() + off,
+        "users": users or {},
     }
     task = mock.MagicMock(async_val=False, args={"name": "flask_apps", "roles": ["python_app", "gunicorn_systemd"]})
     variables = {"flask_apps": [app], "ansible_play_hosts_all": ["web1"], "groups": {"all": ["web1"]}}
     templar = Templar(loader=DataLoader(), variables=variables)
     action = ActionModule(task, mock.MagicMock(), mock.MagicMock(), DataLoader(), templar, mock.MagicMock())
-    with mock.patch.object(action, "_execute_module", lambda name, **_: {"ansible_facts": answers[name]}):
-        return action.run(task_vars=variables)
+    with mock.patch.object(action, "_execute_module", return_value=answer):
+        return action.run(task_vars=variables | ({"ansible_facts": FACTS | facts} if known else {}))
 
 
 def test_a_right_app_on_a_right_host_is_let_through():
     assert not check(SHOP).get("failed")
 
 
+def test_facts_that_somebody_has_gathered_are_not_given_again():
+    assert set(check(SHOP)["ansible_facts"]) == {f"ansible_{name}" for name in FACTS}
+    result = check(SHOP, {"shop": "Sally Shop,,,"}, known=True)
+    assert "ansible_facts" not in result
+    assert result["failed"]
+
+
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_user_of_somebody_elses_is_not_taken_over(state: str):
-    people = {"shop": ["x", "1000", "1000", "Sally Shop,,,", "/home/shop", "/bin/bash"]}
-    result = check(SHOP | {"state": state}, people)
+    result = check(SHOP | {"state": state}, {"shop": "Sally Shop,,,"})
     assert result["failed"]
     assert "flask_apps[0].name: the host has a user 'shop' already" in result["msg"]
     assert "such as shop-app" in result["msg"]
@@ -63,9 +73,7 @@ def test_the_user_of_an_app_is_known_by_its_comment():
         if "ansible.builtin.user" in task
     )
     assert task["comment"] == COMMENT.format(name="{{ item }}")
-    assert not check(SHOP, {"shop": ["x", "999", "999", "Flask app shop", "/srv/shop", "/usr/sbin/nologin"]}).get(
-        "failed"
-    )
+    assert not check(SHOP, {"shop": "Flask app shop"}).get("failed")
 
 
 def test_a_host_without_systemd_is_refused():
@@ -78,7 +86,7 @@ def test_a_host_without_systemd_is_refused():
     ("off", "told"), [(0, ""), (-3000, ""), (7200, "2.0 hours ahead"), (-7300, "2.0 hours behind")]
 )
 def test_a_clock_that_is_an_hour_off_is_told(off: int, told: str):
-    result = check(SHOP, date_time={"epoch_int": str(int(time.time()) + off)})
+    result = check(SHOP, off=off)
     assert not result.get("failed")
     assert told in " ".join(result["warnings"])
     assert bool(result["warnings"]) == bool(told)
