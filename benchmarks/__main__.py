@@ -62,6 +62,7 @@ def results(bench: Bench, machine: dict[str, Any], seconds: int) -> dict[str, An
         "runs": {
             name: {
                 "seconds": [run.seconds for run in runs],
+                "until": [run.until for run in runs] if runs[0].until else None,
                 "cpu": [run.cpu for run in runs],
                 "tasks": len(runs[-1].tasks) or None,
                 "each_task": runs[-1].tasks,

@@ -6,9 +6,10 @@ import json
 import os
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,8 @@ class Run:
     seconds: float
     cpu: float = 0.0
     tasks: list[tuple[str, float]] = field(default_factory=list)
+    until: float | None = None
+    """Seconds until what was watched changed; the command may have had more to do."""
 
 
 class FailedError(Exception):
@@ -58,6 +61,29 @@ def measured(
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     took = [(str(name), float(took)) for name, took in json.loads(tasks.read_text())] if tasks else []
     return Run(round(seconds, 3), round(cpu, 3), took)
+
+
+def watched(command: Callable[[], Run], look: Callable[[], object]) -> Run:
+    """Run a command, and note when what somebody outside sees has become something else."""
+    before, changed, done = look(), [0.0], threading.Event()
+    start = time.monotonic()
+
+    def watch() -> None:
+        while not done.is_set() and not changed[0]:
+            if look() != before:
+                changed[0] = time.monotonic() - start
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        run = command()
+    finally:
+        done.set()
+        thread.join()
+    if not changed[0]:
+        raise FailedError(f"it is {before} as before, after {run.seconds} s")
+    return replace(run, until=round(changed[0], 3))
 
 
 def interleaved(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import ipaddress
+import json
 import os
 import re
 import shutil
@@ -68,6 +70,19 @@ def wrk(url: str, seconds: int, connections: int = 16, script: str = "") -> Load
     command = ["wrk", "--threads", "2", "--connections", str(connections), "--duration", f"{seconds}s", "--latency"]
     command += ["--timeout", "10s", *(("--script", str(PEERS / "wrk" / script)) if script else ()), url]
     return parsed(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def release(host: Host, domain: str) -> object:
+    """Which release of the demonstration answers, over a connection of its own."""
+    assert ipaddress.ip_address(host.address).is_private
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(host.address, timeout=10, context=context)
+    try:
+        connection.request("GET", "/", headers={"Host": domain, "Accept": "application/json"})
+        return json.loads(connection.getresponse().read())["release"]
+    finally:
+        connection.close()
 
 
 def start_peers(host: Host, state: State, workers: int, threads: int) -> None:

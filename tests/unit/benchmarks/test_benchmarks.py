@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks.report import as_data, bars, plain_table, table
 from benchmarks.state import State, checks
-from benchmarks.timing import FailedError, Figure, interleaved, measured, ratios
+from benchmarks.timing import FailedError, Figure, Run, interleaved, measured, ratios, watched
 from benchmarks.traffic import AtTemplate, parsed, percentile, summary, wrk
 
 PEERS = Path(__file__).resolve().parents[3] / "benchmarks" / "peers"
@@ -55,6 +56,20 @@ def test_who_begins_changes_from_round_to_round():
     found = interleaved({name: lambda name=name: order.append(name) for name in "abc"}, 3)  # type: ignore[misc]
     assert order == [*"abc", *"bca", *"cab"]
     assert {name: len(results) for name, results in found.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_a_change_is_noted_when_it_is_seen_and_not_when_the_command_ends():
+    seen = iter("aab")
+
+    def command() -> Run:
+        time.sleep(0.5)
+        return Run(0.5)
+
+    run = watched(command, lambda: next(seen, "b"))
+    assert run.until
+    assert run.until < 0.4
+    with pytest.raises(FailedError, match=r"it is a as before, after 0\.5 s"):
+        watched(command, lambda: "a")
 
 
 def test_a_ratio_is_of_two_runs_of_one_round():
