@@ -115,7 +115,8 @@ def is_host_path(path: str) -> bool:
 
 
 def or_empty(rule: Rule) -> Rule:
-    return Rule(lambda value: value == "" or rule.accepts(value), rule.says, rule.example)
+    says = f"must be empty, or {rule.says.removeprefix('must be ')}"
+    return Rule(lambda value: value == "" or rule.accepts(value), says, rule.example)
 
 
 def is_relative_path(path: str) -> bool:
@@ -495,10 +496,8 @@ RULES: dict[str, Rule] = {
     "nginx_proxy_error_page": Rule(
         is_page, "must be empty, or an HTML page", "<!doctype html><p>Back in a minute.</p>"
     ),
-    "nginx_proxy_old_static_directory": Rule(
-        lambda path: not path or is_app_path(path),
-        "must be empty, or an absolute path with {name} in it",
-        "/srv/{name}/old-static",
+    "nginx_proxy_old_static_directory": or_empty(
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/old-static")
     ),
     "python_app_root": Rule(
         is_app_root,
@@ -534,20 +533,14 @@ RULES: dict[str, Rule] = {
     "gunicorn_systemd_changing_files[]": Rule(
         is_host_path, "must be the absolute path of a file on the host", "/etc/shop/environment"
     ),
-    "gunicorn_systemd_credentials_file": Rule(
-        lambda path: not path or is_app_path(path),
-        "must be empty, or an absolute path with {name} in it",
-        "/etc/{name}/secrets.json",
+    "gunicorn_systemd_credentials_file": or_empty(
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/etc/{name}/secrets.json")
     ),
-    "gunicorn_systemd_writable_directory": Rule(
-        lambda path: not path or is_app_path(path),
-        "must be empty, or an absolute path with {name} in it",
-        "/srv/{name}/shared",
+    "gunicorn_systemd_writable_directory": or_empty(
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/shared")
     ),
-    "gunicorn_systemd_release_link": Rule(
-        lambda path: not path or is_app_path(path),
-        "must be empty, or an absolute path with {name} in it",
-        "/srv/{name}/current",
+    "gunicorn_systemd_release_link": or_empty(
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current")
     ),
     "gunicorn_systemd_shared_by": between(0, 1000, 2),
     "gunicorn_systemd_probe_port": between(0, 65535, 443),
@@ -599,15 +592,19 @@ RULES: dict[str, Rule] = {
         "must be a text of 12 to 72 bytes on one line",
         "what python3 -c 'import secrets; print(secrets.token_urlsafe())' prints",
     ),
-    "node_exporter_certificate": Rule(
-        lambda path: not path or is_absolute_path(path),
-        "must be empty, or an absolute path on the host",
-        "/etc/letsencrypt/live/web1.example.com/fullchain.pem",
+    "node_exporter_certificate": or_empty(
+        Rule(
+            is_absolute_path,
+            "must be an absolute path on the host",
+            "/etc/letsencrypt/live/web1.example.com/fullchain.pem",
+        )
     ),
-    "node_exporter_certificate_key": Rule(
-        lambda path: not path or is_absolute_path(path),
-        "must be empty, or an absolute path on the host",
-        "/etc/letsencrypt/live/web1.example.com/privkey.pem",
+    "node_exporter_certificate_key": or_empty(
+        Rule(
+            is_absolute_path,
+            "must be an absolute path on the host",
+            "/etc/letsencrypt/live/web1.example.com/privkey.pem",
+        )
     ),
     "node_exporter_names[]": matches(
         rf"({LABEL}\.)*{LABEL}", "must be a name of the host in lower case, without scheme or port", "web1.example.com"
@@ -660,9 +657,7 @@ LOG_RULES["minsize"] = LOG_RULES["maxsize"] = LOG_RULES["size"]
 for _list in ("logrotate_files", "logrotate_extra_files"):
     RULES |= {f"{_list}[].{option}": rule for option, rule in LOG_RULES.items()}
 RULES |= {f"logrotate_{option}": LOG_RULES[option] for option in ("keep", "maxage")}
-RULES["logrotate_maxsize"] = Rule(
-    lambda size: not size or LOG_RULES["size"].accepts(size), f"{LOG_RULES['size'].says}, or empty", "100M"
-)
+RULES["logrotate_maxsize"] = or_empty(LOG_RULES["size"])
 
 RULES["node_exporter_passwords{key}"] = RULES["node_exporter_users{key}"]
 RULES["python"] = RULES["python_app_python"]

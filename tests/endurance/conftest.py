@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.load import Load, Plan, background_load
+from tests.load import Load, demo_load
 from tests.system.conftest import DEMO_APP, ROOT, TestHost, start  # noqa: F401 - a fixture
 
 DOMAIN = "endurance.flask-ops.test"
@@ -79,22 +79,11 @@ class Trial:
         )
 
     def load(self, requests: int) -> AbstractContextManager[Load]:
-        """Clients that keep asking: GET and POST on kept connections, and a request of three seconds."""
+        """Clients that keep asking, for as long as the runs take."""
         address = self.host.told["address"]
         certificate = self.directory / "demo.crt"
         certificate.write_text(certificate_of(address, DOMAIN))
-        return background_load(
-            Plan(
-                url=f"https://{DOMAIN}",
-                connect=f"{address}:443",
-                cafile=str(certificate),
-                requests=requests,
-                post_path="/echo",
-                long_path="/slow?seconds=3",
-                max_seconds=1800,
-                pause=0.035,
-            )
-        )
+        return demo_load(DOMAIN, address, certificate, requests, max_seconds=1800)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ without `finish()` cuts the load off. It sends to loopback and private addresses
 """
 
 from .client import Failure
+from .demo import demo_load
 from .run import Load, Plan, RefusedError, background_load, run_load
 
-__all__ = ["Failure", "Load", "Plan", "RefusedError", "background_load", "run_load"]
+__all__ = ["Failure", "Load", "Plan", "RefusedError", "background_load", "demo_load", "run_load"]

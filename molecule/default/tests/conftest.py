@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load import Plan, background_load
+from tests.load import demo_load
 
 
 @pytest.fixture
@@ -38,19 +38,4 @@ def load(demo, tmp_path):
     certificate = tmp_path / "demo.crt"
     certificate.write_text(demo.certificate)
 
-    def plan(requests):
-        return background_load(
-            Plan(
-                url=f"https://{demo.name}",
-                connect=f"{demo.address}:443",
-                cafile=str(certificate),
-                requests=requests,
-                post_path="/echo",
-                long_path="/slow?seconds=3",
-                max_seconds=240,
-                # Some 300 requests a second: the deploy and the clients share the machine with the server.
-                pause=0.035,
-            )
-        )
-
-    return plan
+    return lambda requests: demo_load(demo.name, demo.address, certificate, requests, max_seconds=240)
