@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import getpass
 import glob
 import http.client
@@ -29,7 +28,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
@@ -48,13 +47,15 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     own,
     remove,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import lock
 
 SLOTS = ("blue", "green")
 
 DEPLOYS = "/var/log/flask-ops/deploys.jsonl"
 """One line for each switch on this host, also for one that failed."""
 
-LOCKS = "/run/flask-ops"
+PATIENCE = 300
+"""Seconds that a switch waits for another run of the same app."""
 
 KILLED_AFTER = 5
 """Seconds after the grace, when systemd kills what the server did not end: the role's units say the same."""
@@ -266,19 +267,9 @@ class Host:
         rows = [row.split() for row in run(["ss", "--no-header", "--unix", *options]).splitlines()]
         return [row for row in rows if len(row) > 4 and os.path.dirname(row[4]) == directory]
 
-    @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """One run at a time. A second one is refused: what it has seen will not be true for long."""
-        os.makedirs(LOCKS, exist_ok=True)
-        with open(os.path.join(LOCKS, f"{name}.switch"), "a", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SwitchError(
-                    f"{name}: another run switches it at this moment. Nothing was changed; run this again when the "
-                    "other one is done."
-                ) from None
-            yield
+    def lock(self, app: App) -> contextlib.AbstractContextManager[None]:
+        """One run at a time: what a second one would see while the first works would not be true for long."""
+        return lock(app.name, app.by, PATIENCE)
 
     def record(self, deploy: dict[str, object]) -> None:
         """Append a line to the log of the deploys."""
@@ -346,7 +337,7 @@ class Switch:
     # --- what should be --------------------------------------------------------------------------------------------
 
     def run(self, check_mode: bool = False) -> Result:
-        with contextlib.nullcontext() if check_mode else self.host.lock(self.app.name):
+        with contextlib.nullcontext() if check_mode else self.host.lock(self.app):
             current = self.slot_in_traffic()
             if current and not self.differences(current):
                 self._keep(current, check_mode)
@@ -656,7 +647,7 @@ def retire_app(app: App, host: Host, check_mode: bool = False) -> Result:
     result.summary = f"{app.name}: removed" if result.changed else f"{app.name}: not there"
     if check_mode or not result.changed:
         return result
-    with host.lock(app.name):
+    with host.lock(app):
         for slot in traces:
             switch._retire(slot)
         for path in paths:

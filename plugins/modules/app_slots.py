@@ -93,6 +93,7 @@ apps:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
     SLOTS,
     App,
@@ -159,7 +160,7 @@ def main() -> None:
             done["changed"] = done["changed"] or result.changed
             done["apps"][app.name] = {"summary": result.summary, "slot": result.slot, "steps": result.steps}
             done["diff"] += result.diff
-    except (SwitchError, CommandError, OSError, KeyError) as error:
+    except (SwitchError, LockedError, CommandError, OSError, KeyError) as error:
         module.fail_json(msg=str(error), **done)
     module.exit_json(**done)
 

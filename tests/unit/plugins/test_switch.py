@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _switch
+from ansible_collections.flask_ops.production.plugins.module_utils import _lock, _switch
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics import last_deploys
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
     SLOTS,
@@ -128,7 +129,8 @@ class FakeHost(Host):
         return self.versions.get(server, "")
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
+    def lock(self, app: App) -> Iterator[None]:
+        name = app.name
         assert name not in self.locked
         self.locked.add(name)
         try:
@@ -558,17 +560,16 @@ def test_the_log_is_one_line_for_each_switch(tmp_path: Path, monkeypatch: pytest
 # --- two runs at once ------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_is_refused_while_the_first_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_switch, "LOCKS", str(tmp_path / "locks"))
-    with Host().lock("shop"):
-        with Host().lock("blog"):
+def test_a_second_run_waits_while_the_first_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_lock, "LOCKS", str(tmp_path / "locks"))
+    monkeypatch.setattr(_switch, "PATIENCE", 0.1)
+    with Host().lock(shop()):
+        with Host().lock(shop(name="blog")):
             pass
-        refused = pytest.raises(
-            SwitchError, match=r"^shop: another run switches it at this moment\. Nothing was changed"
-        )
-        with refused, Host().lock("shop"):
+        refused = pytest.raises(LockedError, match=r"^shop: another run works on this app: me@laptop, process \d+")
+        with refused, Host().lock(shop()):
             pass
-    with Host().lock("shop"):
+    with Host().lock(shop()):
         pass
 
 
