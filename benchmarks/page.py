@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ IMAGES = ROOT / "docs" / "images"
 TEXT = """\
 # Benchmarks
 
-Written by `python -m benchmarks --page` from [{source}](../{source}): do not edit. How it is measured, and how to
+Written by `python -m benchmarks --page` from
+[{source}](../{source}): do not edit. How it is measured, and how to
 repeat it: [benchmarks/README.md](../benchmarks/README.md). Each ratio is of two things that took turns on one machine;
 of seconds, less is better, of requests per second, more.
 
@@ -74,13 +76,14 @@ def write(results: dict[str, Any], source: Path) -> None:
 
 def machine(results: dict[str, Any]) -> str:
     facts, versions, host = results["machine"], results["versions"], results["host"]
-    return (
+    return textwrap.fill(
         f"Measured {facts['began'][:10]} on {facts['cores']} cores ({facts['processor']}), {facts['memory_gib']} GiB, which "
         f"the controller, the hosts and wrk share. Load before: {facts['load_before'][0]}. Controller: "
         f"{versions['ansible-core']}, Python {versions['python']}, {versions['pyinfra']}. Host: Debian {host['debian']}, "
         f"nginx {host['nginx']}, systemd {host['systemd']}. The end state has "
         + ", ".join(f"{count} {name}" for name, count in results["end_state"].items())
-        + "."
+        + ".",
+        width=120,
     )
 
 
