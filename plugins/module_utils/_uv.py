@@ -45,10 +45,13 @@ def ensure_uv(wheels: str = "") -> str:
     if not os.path.exists(f"{home}/.complete"):
         remove(home)
         os.makedirs(TOOLS, mode=0o755, exist_ok=True)
-        run(["/usr/bin/python3", "-m", "venv", home])
+        # Debian has a wheel of pip, which runs as it is: to install it first takes as long as all the rest.
+        wheel = next(iter(glob.glob("/usr/share/python-wheels/pip-*.whl")), "")
+        run(["/usr/bin/python3", "-m", "venv", *(["--without-pip"] if wheel else []), home])
         listed = os.path.join(home, "requirements.txt")
         write(listed, f"{UV}\n".encode(), 0o644, "root", "root")
-        pip = [f"{home}/bin/python", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
+        pip = [f"{home}/bin/python", *([f"{wheel}/pip"] if wheel else ["-m", "pip"])]
+        pip += ["--quiet", "--no-input", "--disable-pip-version-check"]
         origin = ["--no-index", f"--find-links={wheels}"] if wheels else []
         try:
             run([*pip, "install", "--only-binary=:all:", "--require-hashes", *origin, f"--requirement={listed}"])
