@@ -194,7 +194,8 @@ def gunicorn_metrics(text: str, apps: t.Container[str]) -> list[Metric]:
     responses = Metric("gunicorn_responses_total", "Answers of gunicorn, by their status.", "counter")
     # No summary: that has a sum and a count of all times, and these are of a minute.
     durations = Metric(
-        "gunicorn_request_duration_seconds", "Within what time so many percent of the last minute's requests were answered."
+        "gunicorn_request_duration_seconds",
+        "Within what time so many percent of the last minute's requests were answered.",
     )
     workers = Metric("gunicorn_workers", "Workers, when their number changed last.")
     messages = Metric("gunicorn_log_messages_total", "Lines in gunicorn's error log, by their level.", "counter")
