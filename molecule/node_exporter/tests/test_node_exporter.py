@@ -267,7 +267,7 @@ def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape)
 
 
 @pytest.mark.usefixtures("once")
-def test_a_port_of_somebody_elses_changes_nothing(host, apply, unit):
+def test_a_port_of_somebody_elses_changes_nothing(host, apply, unit, site, metrics):
     bind = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 8126)); time.sleep(600)"
     with host.sudo():
         host.check_output("systemd-run --unit somebody-else python3 -c %s", bind)
@@ -279,6 +279,9 @@ def test_a_port_of_somebody_elses_changes_nothing(host, apply, unit):
     assert unit("gunicorn-exporter.service").is_running
     listening = host.check_output("ss --no-header --listening --numeric --udp 'sport = :8125'")
     assert listening.split()[3] == "127.0.0.1:8125"
+    # The others were restarted with their old files, and counted from 0 then.
+    shop = site("shop", "shop.test.example")
+    eventually(lambda: shop.ask("/").status == 200 and 'flask_ops_responses_total{app="shop",code="200"}' in metrics())
 
 
 @pytest.mark.usefixtures("once")
