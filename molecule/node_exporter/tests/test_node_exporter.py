@@ -154,8 +154,12 @@ def test_what_nginx_tells_is_passed_on(metrics):
 
 def test_what_gunicorn_sends_is_told_by_app_and_nothing_that_comes_from_elsewhere(host, address, site, metrics):
     def told(name, least):
+        def arrived():
+            time.sleep(2)
+            return metrics().get(name, -1) >= least
+
         # collectd tells the figures of a minute at its end.
-        eventually(lambda: metrics().get(name, -1) >= least or time.sleep(2), 90)
+        eventually(arrived, 90)
 
     def elsewhere():
         with socket.socket(type=socket.SOCK_DGRAM) as sender:
