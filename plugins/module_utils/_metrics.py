@@ -34,6 +34,15 @@ DEPLOYS = "/var/log/flask-ops/deploys.jsonl"
 LAST_BYTES = 1 << 18
 """How much of the end of a deploy log is read: more than a thousand deploys."""
 
+MOST_BYTES = 1 << 24
+"""How much of what another exporter tells is read."""
+
+COLLECTD_SAMPLE = re.compile(
+    r'^collectd_statsd_(\w+)\{statsd="([a-z0-9-]+)\.gunicorn\.([a-z0-9.-]+)",[^{}]*\} (-?\d+(?:\.\d+)?(?:e[+-]\d+)?) \d+$',
+    re.MULTILINE,
+)
+"""What write_prometheus, a plugin of collectd, writes for ``shop.gunicorn.requests``. It tells no numbers as ``nan``."""
+
 
 @dataclass
 class Metric:
@@ -176,15 +185,46 @@ def passed_on(text: str, prefix: str) -> str:
     return "".join(f"{line}\n" for line in text.splitlines() if ours.match(line))
 
 
-def pass_on(url: str, prefix: str, path: str) -> None:
+def gunicorn_metrics(text: str, apps: t.Container[str]) -> list[Metric]:
+    """What gunicorn has sent by statsd, of collectd's metrics, in which all of a kind have one name.
+
+    Whoever is on the host can send anything: what gunicorn does not send, or for an app that there is not, is left out.
+    """
+    requests = Metric("gunicorn_requests_total", "Requests that gunicorn has answered.", "counter")
+    responses = Metric("gunicorn_responses_total", "Answers of gunicorn, by their status.", "counter")
+    # No summary: that has a sum and a count of all times, and these are of a minute.
+    durations = Metric(
+        "gunicorn_request_duration_seconds",
+        "Within what time so many percent of the last minute's requests were answered.",
+    )
+    workers = Metric("gunicorn_workers", "Workers, when their number changed last.")
+    messages = Metric("gunicorn_log_messages_total", "Lines in gunicorn's error log, by their level.", "counter")
+    known = {
+        r"derive_total requests": requests,
+        r"derive_total request\.status\.(?P<code>\d{3})": responses,
+        r"derive_total log\.(?P<level>critical|error|exception|warning)": messages,
+        r"gauge workers": workers,
+        r"latency request\.duration-percentile-(?P<percentile>\d+)": durations,
+    }
+    for kind, app, name, value in COLLECTD_SAMPLE.findall(text):
+        for pattern, metric in known.items():
+            if (found := re.fullmatch(pattern, f"{kind} {name}")) and app in apps:
+                metric.add(float(value), app=app, **found.groupdict())
+    return list(known.values())
+
+
+def pass_on(exporter: dict, apps: t.Container[str], path: str) -> None:
     """Write what an exporter on the loopback tells. An exporter that does not answer leaves no old figures behind."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            text = passed_on(answer.read().decode(), prefix)
+        with urllib.request.urlopen(exporter["url"], timeout=10) as answer:
+            text = answer.read(MOST_BYTES).decode(errors="replace")
     except (OSError, ValueError):
         remove(path)
     else:
-        publish(path, text)
+        if exporter.get("form") == "statsd":
+            publish(path, "".join(map(str, gunicorn_metrics(text, apps))))
+        else:
+            publish(path, passed_on(text, exporter["prefix"]))
 
 
 def publish(path: str, text: str) -> None:
@@ -195,15 +235,16 @@ def main(settings_file: str) -> None:
     with open(settings_file, encoding="utf-8") as stream:
         settings = json.load(stream)
     directory, apps = settings["directory"], settings["apps"]
+    names = [app["name"] for app in apps]
     metrics, slots = app_metrics(apps, settings["release_link"])
     metrics += unit_metrics([*slots, *settings["units"]])
-    metrics += deploy_metrics(DEPLOYS, [app["name"] for app in apps])
+    metrics += deploy_metrics(DEPLOYS, names)
     metrics += version_metrics()
     publish(f"{directory}/flask_ops.prom", "".join(map(str, metrics)))
     for exporter in settings["exporters"]:
         path = f"{directory}/{exporter['name']}.prom"
         if exporter["state"] == "present":
-            pass_on(exporter["url"], exporter["prefix"], path)
+            pass_on(exporter, names, path)
         else:
             remove(path)
 

@@ -50,8 +50,8 @@ TAKEN_NAMES = frozenset(
     "uv chrony ntp ntpsec bind named unbound dnsmasq postfix dovecot exim4 cups samba nfs snapd fail2ban ufw shutdown "
     "reboot halt default current previous "
     # What else Debian keeps in /etc and /run, and what this collection keeps there.
-    "adduser alternatives apparmor appstream apt binfmt ca-certificates cloud cni containers credentials cryptsetup "
-    "dconf debconf dhcp dpkg environment fonts fstab glvnd group gshadow gss host hostname hosts init initctl "
+    "adduser alternatives apparmor appstream apt binfmt ca-certificates cloud cni collectd containers credentials "
+    "cryptsetup dconf debconf dhcp dpkg environment fonts fstab glvnd group gshadow gss host hostname hosts init initctl "
     "initramfs-tools iproute2 issue kernel ldap libpod locale lock log login lvm machine-id magic mdadm mime modprobe "
     "modules motd mount mtab netns netplan network networks nftables opt os-release pam passwd perl polkit-1 "
     "postgresql profile protocols python python2 python3 resolvconf rmt rpc runc security selinux services sgml shells "
@@ -174,6 +174,12 @@ def is_app_root(path: str) -> bool:
     return is_app_path(path) and not re.match(
         r"/(boot|dev|etc|home|proc|root|run|sys|tmp|var/run|var/tmp)/|/[^/]*\{name\}", path
     )
+
+
+def is_loopback_port(text: str) -> bool:
+    """A place on this host alone, where a program without any power can listen."""
+    port = re.fullmatch(r"127\.0\.0\.1:([1-9][0-9]{3,4})", text)
+    return port is not None and 1024 <= int(port.group(1)) <= 65535
 
 
 def is_upstream(text: str) -> bool:
@@ -619,6 +625,11 @@ RULES: dict[str, Rule] = {
     ),
     "node_exporter_access_log": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/var/log/nginx/{name}.access.log"
+    ),
+    "node_exporter_statsd": Rule(
+        lambda text: not text or is_loopback_port(text),
+        "must be empty, or 127.0.0.1 and a port from 1024 to 65535",
+        "127.0.0.1:8125",
     ),
     "python_app_python": matches(
         r"/(?!.*\.\.)[A-Za-z0-9._/-]+", "must be the absolute path of an interpreter on the host", "/usr/bin/python3"

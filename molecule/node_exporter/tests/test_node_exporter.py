@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import socket
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from tests.waiting import eventually
 testinfra_hosts = ["ansible://flask_servers"]
 
 METRICS = "/var/lib/prometheus/node-exporter"
-UNITS = ["node-exporter.service", "nginx-exporter.service", "access-log-exporter.service"]
+UNITS = ["node-exporter.service", "nginx-exporter.service", "access-log-exporter.service", "gunicorn-exporter.service"]
 PROMETHEUS, READER = "prometheus:canary-9d1f7c20", "reader:canary-3b8e1a55"
 
 
@@ -33,10 +34,19 @@ def test_without_tls_there_is_nothing_to_get(address):
     assert connection.getresponse().status == 400
 
 
-def test_all_else_listens_on_the_loopback_and_debians_own_services_do_not_run(host):
-    listening = host.check_output("ss --no-header --listening --numeric --tcp '( sport = :9113 or sport = :3903 )'")
-    assert sorted(line.split()[3] for line in listening.splitlines()) == ["127.0.0.1:3903", "127.0.0.1:9113"]
-    for name in ("prometheus-node-exporter", "prometheus-nginx-exporter", "mtail"):
+def test_all_else_listens_on_the_loopback_and_debians_own_services_do_not_run(host, address):
+    ports = " or ".join(f"sport = :{port}" for port in (3903, 8125, 9103, 9113))
+    listening = host.check_output(f"ss --no-header --listening --numeric --tcp --udp '( {ports} )'").splitlines()
+    assert sorted((line.split()[0], line.split()[4]) for line in listening) == [
+        ("tcp", "127.0.0.1:3903"),
+        ("tcp", "127.0.0.1:9103"),
+        ("tcp", "127.0.0.1:9113"),
+        ("udp", "127.0.0.1:8125"),
+    ]
+    for port in (3903, 9103, 9113):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, port), timeout=20)
+    for name in ("prometheus-node-exporter", "prometheus-nginx-exporter", "mtail", "collectd"):
         assert not host.service(name).is_running
         assert host.service(name).is_masked
 
@@ -142,6 +152,38 @@ def test_what_nginx_tells_is_passed_on(metrics):
     assert found["nginx_http_requests_total"] > 0
 
 
+def test_what_gunicorn_sends_is_told_by_app_and_nothing_that_comes_from_elsewhere(host, address, site, metrics):
+    def told(name, least):
+        def arrived():
+            time.sleep(2)
+            return metrics().get(name, -1) >= least
+
+        # collectd tells the figures of a minute at its end.
+        eventually(arrived, 90)
+
+    def elsewhere():
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            sender.connect((address, 8125))
+            sender.send(b"shop.gunicorn.log.critical:1|c")
+
+    teapots = 'gunicorn_responses_total{app="shop",code="418"}'
+    before = metrics().get(teapots, 0)
+    with host.sudo():
+        # It tells the number of its workers at its start, and when it changes.
+        host.check_output("systemctl restart shop-green.service")
+    elsewhere()
+    shop = site("shop", "shop.test.example")
+    assert [shop.ask(path).status for path in ("/slow", "/teapot", "/teapot")] == [200, 418, 418]
+    told('gunicorn_request_duration_seconds{app="shop",percentile="99"}', 0.25)
+    told(teapots, before + 2)
+    found = metrics()
+    assert found[teapots] == before + 2
+    assert found['gunicorn_requests_total{app="shop"}'] >= 3
+    assert found['gunicorn_workers{app="shop"}'] == 2
+    assert not [name for name in found if name.startswith("gunicorn_") and 'app="shop"' not in name]
+    assert not [name for name in found if "critical" in name]
+
+
 def test_an_app_that_is_down_is_told_and_so_is_its_return(host, metrics):
     with host.sudo():
         host.check_output("systemctl stop shop-green.service")
@@ -172,6 +214,7 @@ def test_metrics_are_written_whole_and_for_root_to_change(host):
     assert sorted(found) == [
         "access-log.prom root 644",
         "flask_ops.prom root 644",
+        "gunicorn.prom root 644",
         "letsencrypt.prom root 644",
         "nginx.prom root 644",
         "node-exporter root 755",
@@ -225,6 +268,24 @@ def test_a_key_that_is_not_the_certificates_changes_nothing(host, apply, scrape)
     assert scrape()[0] == 200
     # A directory that anybody may write to would be anybody's metrics.
     assert host.file(METRICS).mode == 0o755
+
+
+@pytest.mark.usefixtures("once")
+def test_a_port_of_somebody_elses_changes_nothing(host, apply, unit, site, metrics):
+    bind = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 8126)); time.sleep(600)"
+    with host.sudo():
+        host.check_output("systemd-run --unit somebody-else python3 -c %s", bind)
+        refused = apply(node_exporter_statsd="127.0.0.1:8126")
+        host.check_output("systemctl stop somebody-else.service")
+    assert refused.status != 0
+    assert "every file is as it was before" in refused.output
+    assert "Address already in use" in refused.output
+    assert unit("gunicorn-exporter.service").is_running
+    listening = host.check_output("ss --no-header --listening --numeric --udp 'sport = :8125'")
+    assert listening.split()[3] == "127.0.0.1:8125"
+    # The others were restarted with their old files, and counted from 0 then.
+    shop = site("shop", "shop.test.example")
+    eventually(lambda: shop.ask("/").status == 200 and 'flask_ops_responses_total{app="shop",code="200"}' in metrics())
 
 
 @pytest.mark.usefixtures("once")

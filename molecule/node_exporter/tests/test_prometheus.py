@@ -59,8 +59,8 @@ def test_both_servers_are_scraped_through_tls_with_a_user(instances):
     assert instances("up == 1") == BOTH
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_every_metric_of_a_rule_has_data_from_both_servers(instances, metric):
+@pytest.mark.parametrize("metric", [*METRICS, 'gunicorn_requests_total{app="shop"}'])
+def test_every_metric_of_a_rule_and_gunicorns_own_have_data_from_both_servers(instances, metric):
     assert instances(metric) == BOTH
 
 
@@ -72,11 +72,12 @@ user = {{"Authorization": "Basic " + base64.b64encode(b"prometheus:canary-9d1f7c
 asked = urllib.request.Request("https://{server}:9100/metrics", headers=user)
 trusted = ssl.create_default_context(cafile="/etc/prometheus/targets.pem")
 for line in urllib.request.urlopen(asked, context=trusted, timeout=30).read().decode().splitlines():
-    if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith(("flask_ops_", "letsencrypt_")):
+    if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith(("flask_ops_", "gunicorn_", "letsencrypt_")):
         print(line)
 """
     written = host.check_output("python3 -c %s", fetch)
     assert "flask_ops_app_healthy" in written
+    assert "gunicorn_requests_total" in written
     checked = host.run("echo %s | promtool check metrics", written)
     assert (checked.rc, checked.stdout, checked.stderr) == (0, "", "")
 
@@ -108,3 +109,10 @@ def test_by_default_the_exporter_listens_on_the_loopback_alone(host):
     assert host.socket("tcp://127.0.0.1:9100").is_listening
     listening = host.check_output("ss --no-header --listening --numeric --tcp 'sport = :9100'").splitlines()
     assert [line.split()[3] for line in listening] == ["127.0.0.1:9100"]
+
+
+def test_by_default_there_is_no_other_exporter(host):
+    for name in ("prometheus-nginx-exporter", "mtail", "collectd-core"):
+        assert not host.package(name).is_installed
+    # What somebody else may have.
+    assert not host.file("/etc/systemd/system/collectd.service").exists

@@ -17,6 +17,7 @@ def test_an_archive_on_the_controller_is_unpacked_and_exporters_that_nobody_want
         node_exporter_archive=f"{tmp_path}/node_exporter-{{version}}.tar.gz",
         node_exporter_checksums={"amd64": checksum, "arm64": checksum},
         node_exporter_nginx=False,
+        node_exporter_statsd="",
     )
     assert changed.status == 0, changed.output
     program = f"/opt/flask-ops/node_exporter-1.99.0-{checksum[:12]}/node_exporter"
@@ -24,7 +25,9 @@ def test_an_archive_on_the_controller_is_unpacked_and_exporters_that_nobody_want
     found = metrics()
     assert found['flask_ops_app_healthy{app="shop"}'] == 1
     # What they told last is not told for ever.
-    assert not [name for name in found if name.startswith(("nginx_", "flask_ops_responses"))]
-    for name in ("nginx-exporter.service", "access-log-exporter.service"):
+    assert not [name for name in found if name.startswith(("nginx_", "flask_ops_responses", "gunicorn_"))]
+    for name in ("nginx-exporter.service", "access-log-exporter.service", "gunicorn-exporter.service"):
         assert not host.service(name).is_running
         assert not host.service(name).is_enabled
+        assert host.service(name).systemd_properties["ActiveState"] == "inactive"
+    assert not host.file("/etc/node-exporter/collectd.conf").exists

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import subprocess
 import sys
@@ -136,8 +137,84 @@ def test_of_another_exporter_only_its_subject_is_passed_on():
 
 def test_an_exporter_that_does_not_answer_leaves_no_old_figures(tmp_path: Path):
     (tmp_path / "nginx.prom").write_text("nginx_up 1\n")
-    _metrics.pass_on("http://127.0.0.1:1/metrics", "nginx_", str(tmp_path / "nginx.prom"))
+    exporter = {"url": "http://127.0.0.1:1/metrics", "prefix": "nginx_"}
+    _metrics.pass_on(exporter, ["shop"], str(tmp_path / "nginx.prom"))
     assert list(tmp_path.iterdir()) == []
+
+
+COLLECTD = """\
+# HELP collectd_statsd_derive_total write_prometheus plugin: 'statsd' Type: 'derive', Dstype: 'derive', Dsname: 'value'
+# TYPE collectd_statsd_derive_total counter
+collectd_statsd_derive_total{statsd="shop.gunicorn.log.error",instance="localhost"} 1 1795720081865
+collectd_statsd_derive_total{statsd="shop.gunicorn.request.status.200",instance="localhost"} 41 1795720081865
+collectd_statsd_derive_total{statsd="shop.gunicorn.request.status.500",instance="localhost"} 1 1795720081865
+collectd_statsd_derive_total{statsd="shop.gunicorn.requests",instance="localhost"} 42 1795720081865
+# HELP collectd_statsd_gauge write_prometheus plugin: 'statsd' Type: 'gauge', Dstype: 'gauge', Dsname: 'value'
+# TYPE collectd_statsd_gauge gauge
+collectd_statsd_gauge{statsd="shop.gunicorn.workers",instance="localhost"} 2 1795720081865
+# HELP collectd_statsd_latency write_prometheus plugin: 'statsd' Type: 'latency', Dstype: 'gauge', Dsname: 'value'
+# TYPE collectd_statsd_latency gauge
+collectd_statsd_latency{statsd="shop.gunicorn.request.duration-average",instance="localhost"} 0.756000000052154 1795720081865
+collectd_statsd_latency{statsd="shop.gunicorn.request.duration-percentile-50",instance="localhost"} 0.013671875 1795720081865
+collectd_statsd_latency{statsd="shop.gunicorn.request.duration-percentile-99",instance="localhost"} 9.5e-05 1795720081865
+collectd_statsd_latency{statsd="blog.gunicorn.request.duration-percentile-50",instance="localhost"} nan 1795720081865
+
+# collectd/write_prometheus 5.12.0.git at localhost
+"""
+"""What collectd 5.12 wrote for what gunicorn 27 had sent."""
+
+
+def test_what_gunicorn_sends_has_names_of_its_own_and_the_app_as_a_label():
+    told = _metrics.gunicorn_metrics(COLLECTD, ["shop", "blog"])
+    assert lines(told) == [
+        'gunicorn_requests_total{app="shop"} 42',
+        'gunicorn_responses_total{app="shop",code="200"} 41',
+        'gunicorn_responses_total{app="shop",code="500"} 1',
+        'gunicorn_log_messages_total{app="shop",level="error"} 1',
+        'gunicorn_workers{app="shop"} 2',
+        'gunicorn_request_duration_seconds{app="shop",percentile="50"} 0.013671875',
+        'gunicorn_request_duration_seconds{app="shop",percentile="99"} 9.5e-05',
+    ]
+    # node_exporter takes no times in a file.
+    assert "1795720081865" not in "".join(map(str, told))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "gone.gunicorn.requests",
+        "gunicorn.requests",
+        "shop.requests",
+        "shop.gunicorn.orders",
+        "shop.gunicorn.request.status.2000",
+        "shop.gunicorn.log.debug",
+        "shop.gunicorn.requests ",
+        "shop.gunicorn.requests\ufffd",
+        'shop\\".gunicorn.requests',
+        'x",statsd="shop.gunicorn.requests',
+        "shop.shop.gunicorn.requests",
+    ],
+)
+def test_what_somebody_else_on_the_host_sends_is_not_told(sent: str):
+    line = f'collectd_statsd_derive_total{{statsd="{sent}",instance="localhost"}} 7 1795720081865\n'
+    assert lines(_metrics.gunicorn_metrics(line + COLLECTD, ["shop"])) == lines(
+        _metrics.gunicorn_metrics(COLLECTD, ["shop"])
+    )
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-nan", "1 2", ""])
+def test_what_is_no_number_is_not_told(value: str):
+    line = f'collectd_statsd_gauge{{statsd="shop.gunicorn.workers",instance="localhost"}} {value} 1795720081865\n'
+    assert lines(_metrics.gunicorn_metrics(line, ["shop"])) == []
+
+
+def test_bytes_that_are_no_text_take_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written: dict[str, str] = {}
+    answer = b'collectd_statsd_derive_total{statsd="\xff",instance="localhost"} 1 1\n' + COLLECTD.encode()
+    monkeypatch.setattr(_metrics.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(answer))
+    monkeypatch.setattr(_metrics, "publish", lambda path, text: written.update({path: text}))
+    _metrics.pass_on({"url": "http://127.0.0.1:9103/metrics", "form": "statsd"}, ["shop"], "gunicorn.prom")
+    assert 'gunicorn_requests_total{app="shop"} 42\n' in written["gunicorn.prom"]
 
 
 def test_the_role_puts_all_that_the_collector_imports_on_the_host(tmp_path: Path):

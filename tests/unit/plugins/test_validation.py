@@ -669,6 +669,10 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         "http://127.0.0.1:9112/status\n",
     ],
     "node_exporter_access_log": ["", "/var/log/nginx/access.log", "{name}", "/var/log/{name} x", "/var/log/{name}/../x"],
+    "node_exporter_statsd": [
+        "0.0.0.0:8125", "192.0.2.7:8125", "localhost:8125", "127.0.0.1", ":8125", "127.0.0.1:80", "127.0.0.1:65536",
+        "127.0.0.1:08125", "127.0.0.1:8125\n", '127.0.0.1:8125"', "unix:/run/statsd", 8125, True,
+    ],
 }  # fmt: skip
 for _name in ("releases", "changing_files", "credentials_file", "environment_file", "writable_directory"):
     BAD_VARIABLES[f"app_processes_{_name}"] = BAD_VARIABLES[f"gunicorn_systemd_{_name}"]
@@ -989,6 +993,7 @@ LANDS_IN: dict[str, str] = {
     "node_exporter_collectors[]": UNIT + "=",
     "node_exporter_nginx_status": UNIT,
     "node_exporter_access_log": UNIT + "()|*+?",  # a pattern of mtail
+    "node_exporter_statsd": UNIT + "/<>",  # collectd's
     "csp": CONTROL + "$",  # quoted where it is written
     "headers{key}": NGINX,
     "headers{value}": CONTROL + "$",

@@ -69,9 +69,9 @@ def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **o
     return RenderingAction.renderer(action, variables)(template, seen)
 
 
-def published(role: str, name: str, *entries: dict[str, Any]) -> Any:
-    """What a role publishes under a name, given its entries."""
-    variables = _variables_of(role) | {ENTRIES[role]: list(entries)}
+def published(role: str, name: str, *entries: dict[str, Any], **others: Any) -> Any:
+    """What a role publishes under a name, given its entries, and other variables."""
+    variables = _variables_of(role) | {ENTRIES[role]: list(entries)} | others
     return Templar(loader=DataLoader(), variables=variables).template(variables[name])
 
 
@@ -98,7 +98,8 @@ def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
             "sandbox": sandbox(**entry["sandbox"]),
         }
     if role == "node_exporter":
-        return {"exporter": {"name": "nginx", "description": "metrics", "command": "/usr/bin/true", "group": "adm"}}
+        exporter = {"name": "nginx", "description": "metrics", "command": "/usr/bin/true"}
+        return {"exporter": exporter | {"group": "adm", "before": "/usr/bin/true", "memory": "64M", "ends": 1}}
     return {"site" if role == "nginx_proxy" else "app": entry}
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.unit.templates.rendering import render
+from tests.unit.templates.rendering import lines, published, render
 
 REQUEST = {
     "status": "404",
@@ -61,6 +61,45 @@ def test_what_a_client_sends_is_not_counted(name: str, quote: str):
     forged = '"status":500,"seconds":9.000," 500 1 "x" a b 9.000 -'.replace('"', quote)
     line = log_line(name, http_user_agent=forged, http_referer=forged, request=forged, request_uri=forged)
     assert counted(line) == {"code": ["404"], "seconds": ["4.217"]}
+
+
+def exporters(debian: str = "13", **variables: str) -> dict[str, dict]:
+    """The exporters on the loopback, by name."""
+    facts = {"distribution": "Debian", "distribution_major_version": debian}
+    listed = published("node_exporter", "__node_exporter_loopback", ansible_facts=facts, **variables)
+    return {exporter["name"]: exporter for exporter in listed}
+
+
+def test_gunicorn_sends_where_collectd_listens():
+    sends = render("gunicorn.conf.py.j2", metrics={"statsd": "127.0.0.1:8126"})
+    listens = render("collectd.conf.j2", node_exporter_statsd="127.0.0.1:8126")
+    assert 'statsd_host = "127.0.0.1:8126"' in sends
+    assert re.search(r'<Plugin statsd>\n  Host "127.0.0.1"\n  Port "8126"\n', listens)
+    assert exporters(node_exporter_statsd="127.0.0.1:8126")["gunicorn"]["before"].count("8126") == 1
+
+
+def test_collectd_does_nothing_else_and_all_of_it_on_the_loopback():
+    written = lines(render("collectd.conf.j2", node_exporter_statsd="127.0.0.1:8125"))
+    assert [line for line in written if line.startswith("LoadPlugin")] == [
+        "LoadPlugin statsd",
+        "LoadPlugin write_prometheus",
+    ]
+    assert [line for line in written if line.startswith("Host ")] == ['Host "127.0.0.1"'] * 2
+
+
+@pytest.mark.parametrize(("debian", "library"), [("12", "libmicrohttpd12"), ("13", "libmicrohttpd12t64")])
+def test_collectd_comes_with_the_libraries_that_it_only_suggests(debian: str, library: str):
+    assert exporters(debian)["gunicorn"]["packages"] == ["collectd-core", "libprotobuf-c1", library]
+
+
+def test_without_statsd_there_is_no_collectd_and_nobody_elses_is_stopped():
+    assert exporters()["gunicorn"]["state"] == "absent"
+    assert "collectd-core" not in published("node_exporter", "node_exporter_packages")
+    assert "collectd.service" not in published("node_exporter", "node_exporter_masked_units")
+    wanted = {"node_exporter_statsd": "127.0.0.1:8125"}
+    facts = {"distribution": "Debian", "distribution_major_version": "13"}
+    assert "collectd-core" in published("node_exporter", "node_exporter_packages", ansible_facts=facts, **wanted)
+    assert "collectd.service" in published("node_exporter", "node_exporter_masked_units", **wanted)
 
 
 def test_the_pattern_of_the_file_name_has_the_app():
