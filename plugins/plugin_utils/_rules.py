@@ -53,7 +53,7 @@ TAKEN_NAMES = frozenset(
     "adduser alternatives apparmor appstream apt binfmt ca-certificates cloud cni collectd containers credentials "
     "cryptsetup dconf debconf dhcp dpkg environment fonts fstab glvnd group gshadow gss host hostname hosts init initctl "
     "initramfs-tools iproute2 issue kernel ldap libpod locale lock log login lvm machine-id magic mdadm mime modprobe "
-    "modules motd mount mtab netns netplan network networks nftables opt os-release pam passwd perl polkit-1 "
+    "modules motd mount mtab mtail netns netplan network networks nftables opt os-release pam passwd perl polkit-1 "
     "postgresql profile protocols python python2 python3 resolvconf rmt rpc runc security selinux services sgml shells "
     "shm skel ssl subgid subuid sudoers sysctl terminfo timezone tmpfiles ucf udev user utmp vim wireguard xattr xdg xml "
     "flask-ops".split()
@@ -64,6 +64,7 @@ TAKEN_UNITS = frozenset(
     "console-getty container-getty serial-getty debug-shell emergency-shell rc-local keyboard-setup console-setup "
     "initrd-cleanup initrd-parse-etc initrd-switch-root e2scrub-all fstrim-all ifup-all unattended-upgrades "
     "netfilter-persistent qemu-guest-agent open-vm-tools node-exporter prometheus-node-exporter "
+    "nginx-exporter access-log-exporter gunicorn-exporter "
     "flask-ops-letsencrypt flask-ops-metrics flask-ops-loopback".split()
 )
 
