@@ -220,7 +220,8 @@ def test_18_a_run_that_is_killed_leaves_the_old_slot_in_traffic_and_the_next_one
         with starting():
             root(
                 "sh -c 'for process in /proc/[0-9]*; do "
-                "if ls -l $process/fd 2>/dev/null | grep -q of-gthread.lock; then kill -9 ${process#/proc/}; fi; done'"
+                "if ls -l $process/fd 2>/dev/null | grep -q of-gthread.lock; then kill -9 ${process#/proc/} && killed=1; fi; done; "
+                "test $killed'"
             )
         assert slot("of-gthread") == before
         assert switch("of-gthread", "r2").status == 0
