@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import statistics
 import subprocess
@@ -77,9 +78,10 @@ def release(host: Host, domain: str) -> object:
     assert ipaddress.ip_address(host.address).is_private
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(host.address, timeout=10, context=context)
+    connection = http.client.HTTPSConnection(domain, timeout=10, context=context)
+    connection.sock = context.wrap_socket(socket.create_connection((host.address, 443), 10), server_hostname=domain)
     try:
-        connection.request("GET", "/", headers={"Host": domain, "Accept": "application/json"})
+        connection.request("GET", "/", headers={"Accept": "application/json"})
         return json.loads(connection.getresponse().read())["release"]
     finally:
         connection.close()
