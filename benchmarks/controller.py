@@ -29,9 +29,9 @@ DOMAIN = "demo.bench.test"
 
 # Of the other apps of the host with five: what each is run by.
 KINDS: dict[str, dict[str, Any]] = {
-    "gthread": {"worker_class": "gthread"},
-    "sync": {"worker_class": "sync"},
-    "gevent": {"worker_class": "gevent"},
+    "gthread": {"worker_class": "gthread", "workers": 2},
+    "sync": {"worker_class": "sync", "workers": 2},
+    "gevent": {"worker_class": "gevent", "workers": 2},
     "waitress": {"server": "waitress"},
 }
 
@@ -57,7 +57,7 @@ def one_app(repository: str) -> list[dict[str, Any]]:
 
 
 def five_apps(repository: str) -> list[dict[str, Any]]:
-    others = [app(f"app-{kind}", repository, f"{kind}.bench.test", workers=2, **how) for kind, how in KINDS.items()]
+    others = [app(f"app-{kind}", repository, f"{kind}.bench.test", **how) for kind, how in KINDS.items()]
     return [*one_app(repository), *others]
 
 

@@ -71,11 +71,12 @@ def must_hold(host: Host, state: State) -> None:
         raise RuntimeError(f"{host.name} is not in the end state: {'; '.join(failed)}")
 
 
-def start_peers(bench: Bench) -> None:
-    """The first runs of the other tools, each on a host of its own."""
-    first: dict[str, Callable[[Host], Run]] = {"pyinfra": controller.pyinfra, "usual play": controller.usual}
-    if not bench.quick:
-        first["shell"] = lambda host: controller.provision_by_hand(host, bench.state)
+def start_peers(bench: Bench, parts: list[str]) -> None:
+    """The first runs of the other tools that these parts need, each on a host of its own."""
+    all_first: dict[str, Callable[[Host], Run]] = {"pyinfra": controller.pyinfra, "usual play": controller.usual}
+    all_first["shell"] = lambda host: controller.provision_by_hand(host, bench.state)
+    needed = {name for part in parts for name in PEERS_OF[part]}
+    first = {name: run for name, run in all_first.items() if name in needed}
 
     def one(name: str) -> Run:
         say(f"{name}: first run")
@@ -313,7 +314,7 @@ def overloaded(bench: Bench, url: str) -> None:
 
 
 def by_class(bench: Bench, host: Host) -> None:
-    """Each kind of worker: two workers each, on the host with five apps."""
+    """Each kind of worker: two workers each, and of waitress its one process, on the host with five apps."""
     say("worker classes")
     for page, path, script in (("dynamic page", "/", "json.lua"), ("page that waits 50 ms", "/slow?seconds=0.05", "")):
         loads = interleaved(
@@ -344,6 +345,14 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "many": many,
     "deploys": deploys,
 }
+PEERS_OF = {
+    "first": ["shell"],
+    "unchanged": ["pyinfra", "usual play"],
+    "traffic": [],
+    "apps": [],
+    "many": [],
+    "deploys": ["shell"],
+}
 QUICK = ("unchanged", "traffic")
 
 
@@ -361,7 +370,7 @@ def run(parts: list[str], quick: bool, rounds: int, keep: Callable[[Bench], None
         state, first = ours_first(ours, repository)
         bench = Bench(repository, ours, quick, rounds, state, {"site.yml": [first]})
         say(f"the end state: {told(state)}")
-        start_peers(bench)
+        start_peers(bench, parts)
         for part in parts:
             PARTS[part](bench)
             keep(bench)
