@@ -46,7 +46,8 @@ class Bench:
 
 
 def shown(values: list[float], unit: str = "s") -> str:
-    return f"{statistics.median(values):.3g} {unit}"
+    median = statistics.median(values)
+    return f"{median:.3g} {unit}" if median < 1000 else f"{float(f'{median:.3g}'):,.0f} {unit}"
 
 
 def say(text: str) -> None:
