@@ -30,7 +30,14 @@ NAVIGATION = {
         *("docs/workers", "docs/sandbox"),
     ),
     "Roles": ("roles/*/README", "All variables, modules, filters <reference/index>"),
-    "Trust it": ("docs/architecture", "docs/faults", "docs/not-tested", "docs/adr/README", "SECURITY"),
+    "Trust it": (
+        "docs/architecture",
+        "docs/faults",
+        "docs/benchmarks",
+        "docs/not-tested",
+        "docs/adr/README",
+        "SECURITY",
+    ),
     "Change it": ("CONTRIBUTING", "molecule/README", "tests/hosts/README"),
 }
 CONTENTS = """
