@@ -10,7 +10,7 @@ short_description: The few facts of a host that the roles use
 version_added: 0.1.0
 description:
   - Gathers, with Ansible's own collectors, what M(flask_ops.production.validate_apps) checks and the roles reckon with.
-    M(ansible.builtin.setup) looks at every disk and network interface for the same, which takes four times as long.
+    M(ansible.builtin.setup) looks at every disk and network interface for the same, which takes twice as long.
   - Looks up users of the host, so that one connection is enough for all that has to be known at the start of a run.
   - Changes nothing.
 author: [the flask_ops.production authors (@flask-ops)]
