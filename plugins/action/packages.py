@@ -5,21 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from pathlib import Path
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
 
-APT = {"state": "present", "install_recommends": False, "cache_valid_time": 3600, "lock_timeout": 120}
-ATTEMPTS, SECONDS = 60, 5
-
 
 class ActionModule(ActionBase):
-    """Asks dpkg what is missing, and calls ansible.builtin.apt only for that.
-
-    What a host has is remembered until the play ends: each role installs what it needs, and none has to ask again.
-    """
+    """Remembers what a host has until the play ends: each role installs what it needs, and none has to ask again."""
 
     _VALID_ARGS = frozenset(("names", "masked"))
 
@@ -33,33 +26,11 @@ class ActionModule(ActionBase):
         installed = set(found.pop("installed", []))
         if found.get("failed") or found.get("unreachable"):
             return found
-        missing = found["missing"]
         if self._task.check_mode:
             # What one role has announced is nothing new when another one needs it as well.
-            announced |= set(missing)
-        elif missing:
-            result = {**self._install(missing, task_vars), "missing": missing}
-            if result.get("failed"):
-                return result
-            found = result
-            installed |= set(missing)
+            announced |= set(found["missing"])
         self._memory(task_vars).write_text(json.dumps([sorted(installed), sorted(announced)]), encoding="utf-8")
         return found
-
-    def _install(self, names, task_vars):
-        """Wait for the lock of the package lists: `lock_timeout` waits for that of dpkg alone.
-
-        The timers of a new server hold it in their first minutes.
-        """
-        for left in reversed(range(ATTEMPTS)):
-            result = self._execute_module(
-                "ansible.builtin.apt", module_args={**APT, "name": names}, task_vars=task_vars
-            )
-            locked = result.get("failed") and "Could not get lock" in f"{result.get('msg')} {result.get('stderr')}"
-            if not locked or not left:
-                break
-            time.sleep(SECONDS)
-        return result
 
     def _remembered(self, task_vars) -> tuple[set[str], set[str]]:
         """What the host has, and what a dry run said that it would get."""

@@ -9,11 +9,13 @@ module: packages
 short_description: Install Debian packages that are missing
 version_added: 0.1.0
 description:
-  - Installs by M(ansible.builtin.apt), without recommended packages, but only after C(dpkg-query) has said that
-    something is missing. When nothing is, this takes a quarter of the time.
+  - Asks C(dpkg-query) what is missing, and has C(apt-get) install that, without recommended packages and with the package
+    lists of now, in one transaction. Configuration files that somebody has changed stay.
   - Within one play, a host is asked once for all its packages, whatever number of roles asks.
-  - Works in check mode also on a host without python3-apt.
-  - Waits up to two minutes for another process that holds dpkg's lock.
+  - Needs no python3-apt, unlike M(ansible.builtin.apt), which installs that first, in a transaction of its own, and then
+    reads all lists of packages once more. On a new server, both take a third of the time.
+  - Waits up to five minutes for another process that holds a lock of apt or dpkg. The timers of a new server do, in its
+    first minutes.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   names:
@@ -52,13 +54,21 @@ missing:
 """
 
 import os
-import subprocess
+import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._files import link
 
 UNITS = "/etc/systemd/system"
+PATIENCE, PAUSE = 300, 2
+"""Seconds that another process may hold a lock, and seconds between two looks at the one that apt does not wait for."""
+
+QUIETLY = {"DEBIAN_FRONTEND": "noninteractive", "DEBIAN_PRIORITY": "critical", "LC_ALL": "C.UTF-8"}
+"""Nobody is there to be asked, and what apt says of locks is looked for."""
+
+SLOW = 3600
+"""Seconds for apt: a new server may be far from its mirror, and dpkg must not be killed."""
 
 
 def main() -> None:
@@ -69,24 +79,62 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    names = module.params["names"]
-    asked = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-    except FileNotFoundError:
-        module.fail_json(msg="dpkg-query is not installed: this is not a Debian host")
-    installed = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
-    missing = [name for name in names if name not in installed]
-    unmasked = [unit for unit in module.params["masked"] if not is_masked(unit)]
-    if unmasked and not module.check_mode:
-        try:
+        installed = are_installed()
+        missing = [name for name in module.params["names"] if name not in installed]
+        unmasked = [unit for unit in module.params["masked"] if not is_masked(unit)]
+        if unmasked and not module.check_mode:
             mask(unmasked)
-        except (CommandError, OSError) as error:
-            module.fail_json(msg=str(error))
+        if missing and not module.check_mode:
+            install(missing)
+            installed |= set(missing)
+    except (CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
     after = "".join([*(f"mask {unit}\n" for unit in unmasked), *(f"{name}\n" for name in missing)])
     diff = {"before": "", "after": after, "after_header": "packages to install"} if after else {}
     changed = bool(missing or unmasked)
     module.exit_json(changed=changed, missing=missing, installed=sorted(installed), diff=diff)
+
+
+def are_installed() -> set[str]:
+    """The names of all packages that the host has."""
+    told = run(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"])
+    return {line.split()[0] for line in told.splitlines() if line.endswith(" installed")}
+
+
+def install(names: list[str]) -> None:
+    """In one transaction.
+
+    :raises CommandError: with what apt-get said; with the lists that it could not fetch, if it then lacked something.
+    """
+    unfetched = update()
+    keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+    wait = ["-o", f"DPkg::Lock::Timeout={PATIENCE}"]
+    try:
+        apt_get("install", "--yes", "--no-install-recommends", *keep, *wait, "--", *names)
+    except CommandError as error:
+        raise CommandError(f"{error}\n{unfetched}".rstrip()) from error
+
+
+def update() -> str:
+    """Fetch the lists of packages, and return what was said of those that cannot be had now.
+
+    ``DPkg::Lock::Timeout`` is not for their lock.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            told = apt_get("update", warnings=True)
+        except CommandError as error:
+            if "Could not get lock" not in str(error) or time.monotonic() >= end:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return "\n".join(line for line in told.splitlines() if line.startswith(("W:", "E:")))
+
+
+def apt_get(*words: str, warnings: bool = False) -> str:
+    return run(["apt-get", "--quiet", *words], env={**os.environ, **QUIETLY}, timeout=SLOW, warnings=warnings)
 
 
 def is_masked(unit: str) -> bool:

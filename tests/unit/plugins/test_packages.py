@@ -1,34 +1,33 @@
-"""The action of the module packages: a host is asked once in a play, however many roles ask."""
+"""Packages: a host is asked once in a play, however many roles ask; what apt-get is told, and what becomes of its answers."""
+
+from __future__ import annotations
 
 import types
 from pathlib import Path
 
 import pytest
 from ansible import constants
-from ansible_collections.flask_ops.production.plugins.action import packages
 from ansible_collections.flask_ops.production.plugins.action.packages import ActionModule
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.modules import packages
 
 
 class Host:
-    """Stands for the module on a host and for apt, and counts what is asked of them."""
+    """Stands for the module on a host, and counts how often it is asked."""
 
     def __init__(self, *installed: str) -> None:
         self.installed = set(installed)
-        self.asked: list[str] = []
+        self.asked = 0
         self.breaks = False
-        self.locked = 0
+        self.check_mode = False
 
     def answer(self, module_name, module_args, task_vars):
-        self.asked.append(module_name.rpartition(".")[2])
-        if module_name == "ansible.builtin.apt":
-            if self.breaks:
-                return {"failed": True}
-            if self.locked:
-                self.locked -= 1
-                return {"failed": True, "msg": "E: Could not get lock /var/lib/apt/lists/lock."}
-            self.installed |= set(module_args["name"])
-            return {"changed": True}
+        self.asked += 1
         missing = [name for name in module_args["names"] if name not in self.installed]
+        if missing and self.breaks:
+            return {"failed": True}
+        if not self.check_mode:
+            self.installed |= set(missing)
         return {"changed": bool(missing), "missing": missing, "installed": sorted(self.installed)}
 
 
@@ -45,6 +44,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             delegate_to=None,
             get_play=lambda: types.SimpleNamespace(_uuid=play),
         )
+        host.check_mode = check_mode
         action._execute_module = host.answer
         return action.run(task_vars={"inventory_hostname": name})
 
@@ -55,21 +55,21 @@ def test_a_host_is_asked_once(install):
     host = Host("git", "nginx")
     assert install(host, "git") == {"changed": False, "missing": []}
     assert install(host, "nginx", "git") == {"changed": False, "missing": []}
-    assert host.asked == ["packages"]
+    assert host.asked == 1
 
 
 def test_what_was_installed_is_remembered_too(install):
     host = Host("git")
     assert install(host, "nginx") == {"changed": True, "missing": ["nginx"]}
     assert not install(host, "nginx")["changed"]
-    assert host.asked == ["packages", "apt"]
+    assert host.asked == 1
 
 
 def test_another_host_and_another_play_are_asked_again(install):
     host = Host("git")
     for name, play in (("web1", "one"), ("web2", "one"), ("web1", "two")):
         install(host, "git", name=name, play=play)
-    assert host.asked == ["packages"] * 3
+    assert host.asked == 3
 
 
 def test_a_failed_installation_is_not_taken_for_one(install):
@@ -80,22 +80,71 @@ def test_a_failed_installation_is_not_taken_for_one(install):
     assert install(host, "nginx")["changed"]
 
 
-def test_a_lock_that_somebody_holds_is_waited_for(install, monkeypatch: pytest.MonkeyPatch):
-    waits: list[float] = []
-    monkeypatch.setattr(packages.time, "sleep", waits.append)
-    host = Host("git")
-    host.locked = 3
-    assert install(host, "nginx") == {"changed": True, "missing": ["nginx"]}
-    assert waits == [packages.SECONDS] * 3
-    host.locked = 1000
-    assert install(host, "redis")["failed"]
-    assert len(waits) == 3 + packages.ATTEMPTS - 1
-
-
 def test_check_mode_installs_nothing_and_announces_a_package_once_as_a_run_installs_it(install):
     host = Host("git")
     assert install(host, "nginx", check_mode=True) == {"changed": True, "missing": ["nginx"]}
     # It is missing still: a role may have to know.
     assert install(host, "nginx", "git", check_mode=True) == {"changed": False, "missing": ["nginx"]}
     assert install(host, "redis", check_mode=True) == {"changed": True, "missing": ["redis"]}
-    assert host.asked == ["packages"] * 2
+    assert host.asked == 2
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A program apt-get that gives the next of these answers each time, and what it was told."""
+    calls, answers = tmp_path / "calls", tmp_path / "answers"
+    calls.touch()
+    program = tmp_path / "apt-get"
+    program.write_text(
+        f'#!/bin/sh\necho "$DEBIAN_FRONTEND $*" >> {calls}\n'
+        f"IFS='|' read -r status said < {answers}; sed -i 1d {answers}\n"
+        'echo "$said" >&2\nexit "${status:-0}"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(packages, "PAUSE", 0)
+
+    def will(*lines: str) -> Path:
+        answers.write_text("".join(f"{line}\n" for line in lines))
+        return calls
+
+    return will
+
+
+LOCKED = "100|E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+
+
+def test_all_that_is_missing_comes_in_one_transaction_with_the_lists_of_now(apt):
+    calls = apt()
+    packages.install(["git", "nginx"])
+    update, install = calls.read_text().splitlines()
+    assert update == "noninteractive --quiet update"
+    assert install.startswith("noninteractive --quiet install --yes --no-install-recommends ")
+    assert "--force-confold" in install
+    assert install.endswith(" -- git nginx")
+
+
+def test_the_lock_of_the_lists_is_waited_for(apt, monkeypatch: pytest.MonkeyPatch):
+    calls = apt(LOCKED, LOCKED)
+    packages.install(["git"])
+    assert [line.split()[2] for line in calls.read_text().splitlines()] == ["update", "update", "update", "install"]
+    monkeypatch.setattr(packages, "PATIENCE", 0)
+    apt(LOCKED)
+    with pytest.raises(CommandError, match="held by process 7"):
+        packages.install(["git"])
+
+
+def test_lists_that_apt_refuses_are_an_error_before_anything_is_installed(apt):
+    calls = apt("100|E: The repository 'http://gone.test stable Release' does not have a Release file.")
+    with pytest.raises(CommandError, match=r"gone\.test"):
+        packages.install(["git"])
+    assert len(calls.read_text().splitlines()) == 1
+
+
+def test_a_mirror_that_does_not_answer_is_told_only_if_something_was_lacking(apt):
+    unfetched = "0|W: Failed to fetch http://mirror.test/dists/stable/InRelease  Could not connect"
+    apt(unfetched)
+    packages.install(["git"])
+    apt(unfetched, "100|E: Unable to locate package nginx")
+    with pytest.raises(CommandError, match=r"(?s)Unable to locate package nginx.*mirror\.test"):
+        packages.install(["nginx"])
