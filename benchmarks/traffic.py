@@ -74,17 +74,33 @@ def wrk(url: str, seconds: int, connections: int = 16, script: str = "") -> Load
 
 
 def release(host: Host, domain: str) -> object:
-    """Which release of the demonstration answers, over a connection of its own."""
+    """Which release of the demonstration answers."""
+    return json.loads(answer(host, domain, "/")[1])["release"]
+
+
+def header_names(host: Host, domain: str, path: str, port: int) -> set[str]:
+    """Of an answer, without those that say how the connection goes on."""
+    return set(answer(host, domain, path, port)[0]) - {"connection", "keep-alive"}
+
+
+def answer(host: Host, domain: str, path: str, port: int = 443) -> tuple[dict[str, str], bytes]:
+    """Headers, by their names in lower case, and body, over a connection of its own."""
     assert ipaddress.ip_address(host.address).is_private
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(domain, timeout=10, context=context)
-    connection.sock = context.wrap_socket(socket.create_connection((host.address, 443), 10), server_hostname=domain)
+    connection = http.client.HTTPSConnection(domain, timeout=10)
+    connection.sock = trusting().wrap_socket(socket.create_connection((host.address, port), 10), server_hostname=domain)
     try:
-        connection.request("GET", "/", headers={"Accept": "application/json"})
-        return json.loads(connection.getresponse().read())["release"]
+        connection.request("GET", path, headers={"Accept": "application/json"})
+        found = connection.getresponse()
+        return {name.lower(): value for name, value in found.getheaders()}, found.read()
     finally:
         connection.close()
+
+
+def trusting() -> ssl.SSLContext:
+    """Certificates of test hosts are their own."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def start_peers(host: Host, state: State, workers: int, threads: int) -> None:
@@ -174,8 +190,7 @@ def percentile(values: list[float], share: float) -> float | None:
 
 
 async def _send(address: str, domain: str, path: str, rate: float, seconds: int) -> list[tuple[str, float]]:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = trusting()
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     request = f"GET {path} HTTP/1.1\r\nHost: {domain}\r\nAccept: application/json\r\n\r\n".encode()
 
