@@ -86,9 +86,10 @@ def nginx(out: Path, debian: str) -> None:
     for site, host in sites(debian):
         name = site["name"]
         (out / "nginx" / "sites-enabled" / f"{name}.conf").write_text(render("site.conf.j2", debian, **site, **host))
-        (out / "nginx" / "snippets" / f"{name}-headers.conf").write_text(
-            render("headers.conf.j2", debian, **site, **host)
-        )
+        for snippet in ("headers", "static"):
+            (out / "nginx" / "snippets" / f"{name}-{snippet}.conf").write_text(
+                render(f"{snippet}.conf.j2", debian, **site, **host)
+            )
 
 
 def units(out: Path) -> dict[str, list[list[str]]]:

@@ -1,5 +1,6 @@
 """What can go wrong in operation and during a switch. docs/faults.md has the outcomes; the numbers are from there."""
 
+import base64
 import concurrent.futures
 import contextlib
 import http.client
@@ -140,6 +141,50 @@ def test_49_a_service_that_accepts_nothing_is_answered_for_within_a_limit(root, 
     finally:
         root(f"systemctl kill --kill-whom=all --signal=CONT {unit}")
     eventually(lambda: answers(web, "of-sync"))
+
+
+CROWD = """
+import pathlib, socket, sys, time
+kept, refused = [], 0
+while refused < 40:
+    one = socket.socket(socket.AF_UNIX)
+    one.setblocking(False)
+    try:
+        one.connect(sys.argv[1])
+    except BlockingIOError:
+        refused += 1
+        time.sleep(0.05)
+    else:
+        kept.append(one)
+        refused = 0
+pathlib.Path("/run/crowd").write_text(str(len(kept)))
+time.sleep(60)
+"""
+"""Connects until nobody is let in for two seconds, writes how many were, and stays."""
+
+
+@pytest.mark.usefixtures("once")
+def test_49_when_as_many_wait_as_may_the_next_one_is_refused_at_once(root, slot, web):
+    name, told = "of-gthread", base64.b64encode(CROWD.encode()).decode()
+    settings = root(f"cat /etc/{name}/{slot(name)}/gunicorn.conf.py")
+    workers, each = (
+        int(number) for number in re.findall(r"^(?:workers|worker_connections) = (\d+)", settings, re.MULTILINE)
+    )
+    start = "systemd-run --quiet --collect --unit=crowd --property=LimitNOFILE=4096 python3 /run/crowd.py"
+    root(f"rm --force /run/crowd; echo {told} | base64 -d > /run/crowd.py; {start} /run/{name}/current/1.sock")
+    try:
+        eventually(lambda: root("cat /run/crowd || true"), 60)
+        began = time.monotonic()
+        answer = web(name).ask("/")
+        took = time.monotonic() - began
+    finally:
+        root("systemctl stop crowd.service")
+    assert answer.status == 502
+    assert "nginx" not in answer.body
+    assert took < 2
+    # The kernel lets one more wait than it is told, and nginx may have a connection or two.
+    assert abs(int(root("cat /run/crowd")) - (workers * each + 1024)) < 8
+    eventually(lambda: answers(web, name))
 
 
 # --- switches that go wrong ----------------------------------------------------------------------------------------

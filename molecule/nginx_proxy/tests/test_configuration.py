@@ -5,8 +5,6 @@ import pytest
 from tests import graders
 
 REASONED = {
-    # An open file would be the old release's after a switch.
-    "try_files_is_evil_too",
     # What our `return` answers, for maintenance or for a path that is refused, holds nothing to protect.
     "return_bypasses_allow_deny",
 }

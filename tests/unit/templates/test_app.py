@@ -163,6 +163,7 @@ def test_the_service_needs_its_own_slots_socket():
 def test_only_nginx_reaches_the_socket():
     socket = dict(directives(render("slot.socket.j2"))["Socket"])
     assert socket["ListenStream"] == "/run/shop/green/1.sock"
+    assert socket["Backlog"] == "1024"
     assert (socket["SocketUser"], socket["SocketGroup"], socket["SocketMode"]) == ("root", "www-data", "0660")
 
 
@@ -252,7 +253,8 @@ def test_the_log_files_of_the_switch_and_of_apps_that_chose_files_are_rotated():
     ("options", "expected"),
     [
         ({}, {"worker_class": "gthread", "threads": 8, "workers": 3, "timeout": 30, "graceful_timeout": 30}),
-        ({"threads": 4}, {"threads": 4}),
+        ({"threads": 4}, {"threads": 4, "worker_connections": 64}),
+        ({}, {"worker_connections": 96}),
         ({"worker_class": "gevent"}, {"worker_class": "gevent", "threads": 1, "workers": 3}),
         ({"worker_class": "asgi", "preload": True}, {"worker_class": "asgi", "workers": 3, "preload_app": True}),
         ({"limits": {"memory_max": 256}}, {"workers": 2}),
@@ -269,9 +271,13 @@ def test_gunicorn_is_told(options: dict[str, Any], expected: dict[str, Any]):
 
 
 def test_nginx_closes_idle_connections_long_before_gunicorn_does():
-    seconds = re.search(r"keepalive_timeout (\d+)s;\n}", render("site.conf.j2"))
+    seconds = re.search(r"keepalive_timeout (\d+)s;", render("site.conf.j2"))
     assert seconds
     assert int(seconds.group(1)) * 2 < gunicorn()["keepalive"]
+
+
+def test_only_threads_have_a_queue_in_their_worker():
+    assert all("worker_connections" not in gunicorn(worker_class=other) for other in ("sync", "gevent", "asgi"))
 
 
 def test_gunicorn_binds_nothing_because_systemd_hands_it_the_socket():

@@ -119,7 +119,7 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
         "include /etc/nginx/snippets/shop-headers.conf;",
     } <= set(lines(text))
     assert block(text, "upstream shop") == [
-        "server unix:/run/shop/current/1.sock max_fails=0;", "keepalive 16;", "keepalive_timeout 2s;",
+        "server unix:/run/shop/current/1.sock max_fails=0;", "keepalive 16;", "keepalive_timeout 2s;", "keepalive_time 5s;",
     ]  # fmt: skip
     assert "proxy_pass http://shop;" in lines(text)
 
@@ -185,6 +185,23 @@ def test_a_location_with_headers_of_its_own_has_the_common_ones_too():
     for options in ({}, EVERYTHING):
         for location in re.findall(r"location [^{]+\{\n(.*?)\n    \}", render(SITE, **options), re.DOTALL):
             assert ("add_header" in location) == ("include /etc/nginx/snippets/shop-headers.conf;" in location)
+
+
+def test_a_static_file_has_the_same_headers_and_its_own():
+    site, static = render(SITE, **EVERYTHING), lines(render("static.conf.j2", **EVERYTHING))
+    assert site.count("include /etc/nginx/snippets/shop-static.conf;") == 2
+    for variable, value in re.findall(r'map \$upstream_http_\w+ \$(\w+) \{\s+"" (".*");', site):
+        name = re.search(rf"add_header (\S+) \${variable} always;", render("headers.conf.j2", **EVERYTHING))
+        assert name
+        assert f"add_header {name[1]} {value} always;" in static
+    assert {
+        "add_header Cache-Control $static_cache_control;",
+        'add_header Last-Modified "";',
+        "gzip_static on;",
+    } <= set(static)
+    assert [line for line in static if "geolocation" in line] == [
+        r'add_header Permissions-Policy "geolocation=(self \"https://a.example\")" always;'
+    ]
 
 
 def test_each_header_is_sent_unless_the_app_sends_it_itself():
