@@ -174,6 +174,52 @@ def test_the_last_run_and_its_result_can_be_asked_for(host, play, tmp_path, fore
     assert not said.changed
 
 
+# --- beside other runs of apt ---------------------------------------------------------------------------------------
+
+# What a new server's timers do: first to the lock of the lists, then to that of dpkg. apt knows no other kind of lock.
+HOLD = """
+import fcntl, time
+lists, dpkg = (open(path, "w") for path in ("/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend"))
+fcntl.lockf(lists, fcntl.LOCK_EX)
+fcntl.lockf(dpkg, fcntl.LOCK_EX)
+time.sleep(15)
+lists.close()
+time.sleep(5)
+"""
+
+
+@pytest.fixture
+def without_logrotate(host):
+    host.check_output("apt-get --quiet --quiet remove logrotate")
+    assert not host.package("logrotate").is_installed
+
+
+@pytest.mark.usefixtures("without_logrotate")
+def test_locks_that_another_run_of_apt_holds_are_waited_for(host, apply):
+    held = base64.b64encode(HOLD.encode()).decode()
+    host.check_output(f"sh -c 'echo {held} | base64 -d > /run/hold.py'")
+    host.check_output("systemd-run --quiet --collect --unit=hold python3 /run/hold.py")
+    eventually(lambda: host.service("hold").is_running)
+    said = apply()
+    assert (said.status, said.changed) == (0, True), said.output
+    assert host.package("logrotate").is_installed
+    assert not host.service("hold").is_running, "it waited for the end of the other one"
+    assert host.service("logrotate.timer").is_running
+
+
+@pytest.mark.usefixtures("without_logrotate")
+def test_a_dpkg_that_was_interrupted_is_told_in_its_own_words(host, apply):
+    interrupted = "/var/lib/dpkg/updates/0001"
+    host.check_output(f"touch {interrupted}")
+    said = apply()
+    host.check_output(f"rm {interrupted}")
+    assert said.status != 0
+    assert "dpkg --configure -a" in said.output
+    assert not said.changed
+    assert apply().status == 0
+    assert host.package("logrotate").is_installed
+
+
 # --- beside other people's files ------------------------------------------------------------------------------------
 
 
@@ -255,52 +301,6 @@ def test_debians_file_for_nginx_is_replaced_and_an_upgrade_does_not_bring_it_bac
     said = host.run("logrotate -d /etc/logrotate.conf").stderr
     assert said.count("rotating pattern: /var/log/nginx/") == 1
     assert "error:" not in said
-
-
-# --- beside other runs of apt ---------------------------------------------------------------------------------------
-
-# What a new server's timers do: first to the lock of the lists, then to that of dpkg. apt knows no other kind of lock.
-HOLD = """
-import fcntl, time
-lists, dpkg = (open(path, "w") for path in ("/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend"))
-fcntl.lockf(lists, fcntl.LOCK_EX)
-fcntl.lockf(dpkg, fcntl.LOCK_EX)
-time.sleep(15)
-lists.close()
-time.sleep(5)
-"""
-
-
-@pytest.fixture
-def without_logrotate(host):
-    host.check_output("apt-get --quiet --quiet remove logrotate")
-    assert not host.package("logrotate").is_installed
-
-
-@pytest.mark.usefixtures("without_logrotate")
-def test_locks_that_another_run_of_apt_holds_are_waited_for(host, apply):
-    held = base64.b64encode(HOLD.encode()).decode()
-    host.check_output(f"sh -c 'echo {held} | base64 -d > /run/hold.py'")
-    host.check_output("systemd-run --quiet --collect --unit=hold python3 /run/hold.py")
-    eventually(lambda: host.service("hold").is_running)
-    said = apply()
-    assert (said.status, said.changed) == (0, True), said.output
-    assert host.package("logrotate").is_installed
-    assert not host.service("hold").is_running, "it waited for the end of the other one"
-    assert host.service("logrotate.timer").is_running
-
-
-@pytest.mark.usefixtures("without_logrotate")
-def test_a_dpkg_that_was_interrupted_is_told_in_its_own_words(host, apply):
-    interrupted = "/var/lib/dpkg/updates/0001"
-    host.check_output(f"touch {interrupted}")
-    said = apply()
-    host.check_output(f"rm {interrupted}")
-    assert said.status != 0
-    assert "dpkg --configure -a" in said.output
-    assert not said.changed
-    assert apply().status == 0
-    assert host.package("logrotate").is_installed
 
 
 def test_logrotate_takes_any_combination_of_options(host):
