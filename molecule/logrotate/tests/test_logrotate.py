@@ -182,9 +182,9 @@ import fcntl, time
 lists, dpkg = (open(path, "w") for path in ("/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend"))
 fcntl.lockf(lists, fcntl.LOCK_EX)
 fcntl.lockf(dpkg, fcntl.LOCK_EX)
-time.sleep(15)
+time.sleep(8)
 lists.close()
-time.sleep(5)
+time.sleep(4)
 """
 
 
@@ -207,7 +207,7 @@ def test_locks_that_another_run_of_apt_holds_are_waited_for(host, apply):
     assert host.service("logrotate.timer").is_running
 
 
-@pytest.mark.usefixtures("without_logrotate")
+@pytest.mark.usefixtures("once", "without_logrotate")
 def test_a_dpkg_that_was_interrupted_is_told_in_its_own_words(host, apply):
     interrupted = "/var/lib/dpkg/updates/0001"
     host.check_output(f"touch {interrupted}")
