@@ -13,7 +13,7 @@ description:
     lists of now, in one transaction. Configuration files that somebody has changed stay.
   - Within one play, a host is asked once for all its packages, whatever number of roles asks.
   - Needs no python3-apt, unlike M(ansible.builtin.apt), which installs that first, in a transaction of its own, and then
-    reads all lists of packages once more. On a new server, both take a third of the time.
+    reads all lists of packages once more. On a new server, that would be a third of the time.
   - Waits up to five minutes for another process that holds a lock of apt or dpkg. The timers of a new server do, in its
     first minutes.
 author: [the flask_ops.production authors (@flask-ops)]
