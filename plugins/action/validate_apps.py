@@ -7,6 +7,7 @@ import time
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, role_options
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
     account_errors,
@@ -70,11 +71,15 @@ class ActionModule(ActionBase):
     def _host_errors(self, entries, name, roles, values, task_vars, result):
         """What is wrong with the host, or with the apps on it. The facts that were missing go into the result."""
         facts = task_vars.get("ansible_facts", {})
-        names = [entry["name"] for entry in entries or []] if "python_app" in roles else []
+        names = {entry["name"] for entry in entries or []} if "python_app" in roles else set()
+        # The playbook's check and the role's come one after the other: whose the users are does not change in between.
+        memory = Memory("accounts", self, task_vars)
+        judged = set(memory.recall(()))
+        names -= judged
         missing, users = NEEDED - facts.keys(), {}
         if names or missing:
             told = self._execute_module(
-                "flask_ops.production.host_facts", module_args={"users": names}, task_vars=task_vars
+                "flask_ops.production.host_facts", module_args={"users": sorted(names)}, task_vars=task_vars
             )
             if told.get("failed") or told.get("unreachable"):
                 result.update(told)
@@ -84,7 +89,10 @@ class ActionModule(ActionBase):
                 result["ansible_facts"] = told["ansible_facts"]
                 result["warnings"] = wrong_clock(told["seconds"])
                 facts = {key.removeprefix("ansible_"): value for key, value in told["ansible_facts"].items()}
-        return platform_errors(facts, values) or account_errors(entries or [], name, users)
+        errors = platform_errors(facts, values) or account_errors(entries or [], name, users)
+        if names and not errors:
+            memory.keep(sorted(judged | names))
+        return errors
 
 
 def wrong_clock(seconds):

@@ -23,9 +23,20 @@ class RenderingAction(ActionBase):
         the search path, the variables and the filters are those of the ``template`` module.
         """
         lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
+        task_vars = _Shallow(task_vars)
 
         def render(source: str, variables: dict[str, t.Any]) -> str:
             # lstrip_blocks cannot be passed to the lookup: the templates say it in their first line.
             return str(lookup.run([source], variables=task_vars, template_vars=variables)[0])
 
         return render
+
+
+class _Shallow(dict[str, t.Any]):
+    """Variables of which the lookup gets a shallow copy: it makes a deep one for each template, only to add to it.
+
+    That took 20 ms each, for some 30 templates a run.
+    """
+
+    def __deepcopy__(self, memo: t.Any) -> dict[str, t.Any]:
+        return dict(self)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import yaml
+from ansible import constants
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.flask_ops.production.plugins.action.validate_apps import ActionModule
@@ -30,6 +32,12 @@ FACTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test is a play of its own."""
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+
+
 def check(
     app: dict[str, Any], users: dict[str, str] | None = None, off: int = 0, known: bool = False, **facts: Any
 ) -> dict[str, Any]:
@@ -39,12 +47,17 @@ def check(
         "seconds": time.time() + off,
         "users": users or {},
     }
-    task = mock.MagicMock(async_val=False, args={"name": "flask_apps", "roles": ["python_app", "gunicorn_systemd"]})
+    task = mock.MagicMock(
+        async_val=False, delegate_to=None, args={"name": "flask_apps", "roles": ["python_app", "gunicorn_systemd"]}
+    )
     variables = {"flask_apps": [app], "ansible_play_hosts_all": ["web1"], "groups": {"all": ["web1"]}}
+    variables["inventory_hostname"] = "web1"
+    task.get_play.return_value._uuid = "one"
     templar = Templar(loader=DataLoader(), variables=variables)
     action = ActionModule(task, mock.MagicMock(), mock.MagicMock(), DataLoader(), templar, mock.MagicMock())
-    with mock.patch.object(action, "_execute_module", return_value=answer):
-        return action.run(task_vars=variables | ({"ansible_facts": FACTS | facts} if known else {}))
+    with mock.patch.object(action, "_execute_module", return_value=answer) as asked:
+        result = action.run(task_vars=variables | ({"ansible_facts": FACTS | facts} if known else {}))
+    return result | {"asked": [call.kwargs["module_args"]["users"] for call in asked.mock_calls]}
 
 
 def test_a_right_app_on_a_right_host_is_let_through():
@@ -53,9 +66,20 @@ def test_a_right_app_on_a_right_host_is_let_through():
 
 def test_facts_that_somebody_has_gathered_are_not_given_again():
     assert set(check(SHOP)["ansible_facts"]) == {f"ansible_{name}" for name in FACTS}
-    result = check(SHOP, {"shop": "Sally Shop,,,"}, known=True)
+    result = check(SHOP | {"name": "sally"}, {"sally": "Sally Shop,,,"}, known=True)
     assert "ansible_facts" not in result
     assert result["failed"]
+
+
+def test_a_role_does_not_ask_again_what_the_playbook_has_asked():
+    assert check(SHOP)["asked"] == [["shop"]]
+    assert check(SHOP, known=True)["asked"] == []
+    assert check(SHOP | {"name": "blog"}, known=True)["asked"] == [["blog"]]
+
+
+def test_what_was_wrong_is_asked_again():
+    for _ in range(2):
+        assert check(SHOP, {"shop": "Sally Shop,,,"})["failed"]
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])

@@ -1,0 +1,34 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an action has found out about a host, for later tasks of the same play, so that none has to ask again.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+from pathlib import Path
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+
+
+class Memory:
+    """A file for each host and play, in the folder that Ansible makes for each run and removes at its end."""
+
+    def __init__(self, name: str, action: ActionBase, task_vars: t.Mapping[str, t.Any]) -> None:
+        host = action._task.delegate_to or task_vars["inventory_hostname"]
+        place = hashlib.sha256(f"{action._task.get_play()._uuid} {host}".encode()).hexdigest()
+        self._path = Path(constants.DEFAULT_LOCAL_TMP, f"flask-ops-{name}-{place}.json")
+
+    def recall(self, otherwise: t.Any) -> t.Any:
+        try:
+            return json.loads(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return otherwise
+
+    def keep(self, value: t.Any) -> None:
+        self._path.write_text(json.dumps(value), encoding="utf-8")
