@@ -61,8 +61,11 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
 from ansible_collections.flask_ops.production.plugins.module_utils._files import link
 
 UNITS = "/etc/systemd/system"
-PATIENCE, PAUSE = 300, 2
-"""Seconds that another process may hold a lock, and seconds between two looks at the one that apt does not wait for."""
+PATIENCE = 300
+"""Seconds that another process may hold a lock."""
+
+PAUSE = 2
+"""Seconds between two looks at the lock of the lists, which apt does not wait for."""
 
 QUIETLY = {"DEBIAN_FRONTEND": "noninteractive", "DEBIAN_PRIORITY": "critical", "LC_ALL": "C.UTF-8"}
 """Nobody is there to be asked, and what apt says of locks is looked for."""
