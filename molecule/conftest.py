@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -35,6 +36,18 @@ def once(host):
     """For what is the same code on every Debian, and takes its time: skip it on all but one."""
     if host.backend.host != "debian13":
         pytest.skip("on Debian 13 alone")
+
+
+@pytest.fixture
+def put(host):
+    """`put("/run/program.py", text)`: write a file on the host, as root."""
+
+    def write(path, text):
+        encoded = base64.b64encode(text.encode()).decode()
+        with host.sudo():
+            host.check_output(f"sh -c 'echo {encoded} | base64 -d > {path}'")
+
+    return write
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What can go wrong in operation and during a switch. docs/faults.md has the outcomes; the numbers are from there."""
 
-import base64
 import concurrent.futures
 import contextlib
 import http.client
@@ -164,14 +163,15 @@ time.sleep(60)
 
 
 @pytest.mark.usefixtures("once")
-def test_49_when_as_many_wait_as_may_the_next_one_is_refused_at_once(root, slot, web):
-    name, told = "of-gthread", base64.b64encode(CROWD.encode()).decode()
+def test_49_when_as_many_wait_as_may_the_next_one_is_refused_at_once(root, slot, web, put):
+    name = "of-gthread"
     settings = root(f"cat /etc/{name}/{slot(name)}/gunicorn.conf.py")
     workers, each = (
         int(number) for number in re.findall(r"^(?:workers|worker_connections) = (\d+)", settings, re.MULTILINE)
     )
     start = "systemd-run --quiet --collect --unit=crowd --property=LimitNOFILE=4096 python3 /run/crowd.py"
-    root(f"rm --force /run/crowd; echo {told} | base64 -d > /run/crowd.py; {start} /run/{name}/current/1.sock")
+    put("/run/crowd.py", CROWD)
+    root(f"rm --force /run/crowd; {start} /run/{name}/current/1.sock")
     try:
         eventually(lambda: root("cat /run/crowd || true"), 60)
         began = time.monotonic()

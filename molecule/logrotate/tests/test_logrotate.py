@@ -195,9 +195,8 @@ def without_logrotate(host):
 
 
 @pytest.mark.usefixtures("without_logrotate")
-def test_locks_that_another_run_of_apt_holds_are_waited_for(host, apply):
-    held = base64.b64encode(HOLD.encode()).decode()
-    host.check_output(f"sh -c 'echo {held} | base64 -d > /run/hold.py'")
+def test_locks_that_another_run_of_apt_holds_are_waited_for(host, apply, put):
+    put("/run/hold.py", HOLD)
     host.check_output("systemd-run --quiet --collect --unit=hold python3 /run/hold.py")
     eventually(lambda: host.service("hold").is_running)
     said = apply()
