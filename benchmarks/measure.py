@@ -76,7 +76,7 @@ def start_peers(bench: Bench, parts: list[str]) -> None:
     """The first runs of the other tools that these parts need, each on a host of its own."""
     all_first: dict[str, Callable[[Host], Run]] = {"pyinfra": controller.pyinfra, "usual play": controller.usual}
     all_first["shell"] = lambda host: controller.provision_by_hand(host, bench.state)
-    needed = {name for part in parts for name in PEERS_OF[part]}
+    needed = {name for part in parts for name in PEERS_OF.get(part, ())}
     first = {name: run for name, run in all_first.items() if name in needed}
 
     def one(name: str) -> Run:
@@ -354,14 +354,9 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "many": many,
     "deploys": deploys,
 }
-PEERS_OF = {
-    "first": ["shell"],
-    "unchanged": ["pyinfra", "usual play"],
-    "traffic": [],
-    "apps": [],
-    "many": [],
-    "deploys": ["shell"],
-}
+PEERS_OF = {"first": ["shell"], "unchanged": ["pyinfra", "usual play"], "deploys": ["shell"]}
+"""Whom a part is compared with, if with anybody on a host of its own."""
+
 QUICK = ("unchanged", "traffic")
 
 

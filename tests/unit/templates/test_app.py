@@ -271,9 +271,16 @@ def test_gunicorn_is_told(options: dict[str, Any], expected: dict[str, Any]):
 
 
 def test_nginx_closes_idle_connections_long_before_gunicorn_does():
-    seconds = re.search(r"keepalive_timeout (\d+)s;", render("site.conf.j2"))
+    seconds = re.search(r"upstream shop \{[^}]*\n    keepalive_timeout (\d+)s;", render("site.conf.j2"))
     assert seconds
     assert int(seconds.group(1)) * 2 < gunicorn()["keepalive"]
+
+
+def test_a_worker_has_room_for_all_that_nginx_may_keep_and_for_what_its_threads_do():
+    kept = re.search(r"upstream shop \{[^}]*\n    keepalive (\d+);", render("site.conf.j2"))
+    settings, processors = gunicorn(), 2
+    assert kept
+    assert settings["worker_connections"] >= int(kept[1]) * processors + settings["threads"]
 
 
 def test_only_threads_have_a_queue_in_their_worker():
