@@ -339,7 +339,7 @@ def by_class(bench: Bench, host: Host) -> None:
 def size(host: Host, unit: str) -> tuple[int, int]:
     """Workers and threads that the collection chose; bare gunicorn gets the same."""
     slot = unit.removeprefix(f"{APP}-").removesuffix(".service")
-    text = host.root(f"cat /etc/{APP}/{slot}/gunicorn.conf.py")
+    text = host.root(f"cat /etc/flask-ops/{APP}/{slot}/gunicorn.conf.py")
     workers, threads = (re.search(rf"^{name} = (\d+)", text, re.MULTILINE) for name in ("workers", "threads"))
     assert workers
     assert threads

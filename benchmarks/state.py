@@ -176,7 +176,7 @@ def checks(state: State) -> dict[str, str]:
         "nginx likes its configuration": "nginx -t",
         "logrotate likes its configuration": "logrotate --debug /etc/logrotate.conf",
         "the exporter answers": "ss --no-header --listening --tcp --numeric | grep -q ':9100 '",
-        "secrets are for root alone": f"test $(stat -c %a /etc/{state.app}/environment) = 600",
+        "secrets are for root alone": f"test $(stat -c %a /etc/flask-ops/{state.app}/environment) = 600",
         "every file has its content, owner, group and mode": "\n".join(
             f"test \"$(stat -c '%U %G %a' {one['path']})\" = '{one['owner']} {one['group']} {one['mode']}'\n"
             f"test \"$(sha256sum < {one['path']})\" = '{digest(one['source'])}  -'"

@@ -114,7 +114,7 @@ def start_peers(host: Host, state: State, workers: int, threads: int) -> None:
         script.append(f"systemd-run --quiet --unit=bench-nginx-{name} nginx -c /etc/bench/{name}.conf -g 'daemon off;'")
     gunicorn = (
         f"systemd-run --quiet --uid={state.app} --gid={state.app} --working-directory={state.release}/app "
-        f"--property=EnvironmentFile=/etc/{state.app}/environment --property=ReadWritePaths=/srv/{state.app}/shared"
+        f"--property=EnvironmentFile=/etc/flask-ops/{state.app}/environment --property=ReadWritePaths=/srv/{state.app}/shared"
     )
     program = f"{state.venv}/bin/gunicorn --no-control-socket"
     wsgi = "'demo_app:create_app()'"

@@ -79,9 +79,9 @@ def tries(app: str, other: str, pid: int, seen: str) -> dict[str, Callable[[], A
     return {
         # What belongs to others, and to root.
         "read the passwords of the host": lambda: Path("/etc/shadow").read_bytes(),
-        "read its own environment file": lambda: Path(f"/etc/{app}/environment").read_bytes(),
-        "read another app's environment": lambda: Path(f"/etc/{other}/environment").read_bytes(),
-        "list another app's configuration": lambda: listed(f"/etc/{other}"),
+        "read its own environment file": lambda: Path(f"/etc/flask-ops/{app}/environment").read_bytes(),
+        "read another app's environment": lambda: Path(f"/etc/flask-ops/{other}/environment").read_bytes(),
+        "list another app's configuration": lambda: listed(f"/etc/flask-ops/{other}"),
         "list another app's data": lambda: listed(f"/srv/{other}/shared"),
         "list another app's code": lambda: listed(f"/srv/{other}/current/app"),
         "read another app's logs": lambda: Path(f"/var/log/nginx/{other}.access.log").read_bytes(),
@@ -106,8 +106,8 @@ def tries(app: str, other: str, pid: int, seen: str) -> dict[str, Callable[[], A
         "read the environment of process 1": lambda: Path("/proc/1/environ").read_bytes(),
         "signal another app's process": lambda: os.kill(pid, signal.SIGCONT),
         "trace another app's process": lambda: system_call("ptrace", 16, pid, 0, 0),
-        "connect to its own slots": lambda: connect(f"/run/{app}/current/1.sock"),
-        "connect to another app": lambda: connect(f"/run/{other}/current/1.sock"),
+        "connect to its own slots": lambda: connect(f"/run/flask-ops/{app}/current/1.sock"),
+        "connect to another app": lambda: connect(f"/run/flask-ops/{other}/current/1.sock"),
         "talk to systemd itself": lambda: connect("/run/systemd/private"),
         "stop a service": lambda: command("systemctl", "--no-ask-password", "stop", "cron.service", "nginx.service"),
         # More rights.

@@ -22,7 +22,7 @@ def look(app: dict, release_link: str) -> dict:
     :param release_link: the link that names the app's release in traffic.
     """
     host, name = Host(), app["name"]
-    slot = slot_named(host.link_target(f"/run/{name}/current"))
+    slot = slot_named(host.link_target(f"/run/flask-ops/{name}/current"))
     if slot is None:
         nothing = dict.fromkeys(("slot", "release", "since", "state", "health"))
         return {**nothing, "healthy": False, "summary": f"{name}: nothing is in traffic"}
@@ -33,7 +33,7 @@ def look(app: dict, release_link: str) -> dict:
     answer: int | str
     began = time.monotonic()
     try:
-        answer = host.ask_socket(f"/run/{name}/{slot}/1.sock", health.path, domain, health.timeout)
+        answer = host.ask_socket(f"/run/flask-ops/{name}/{slot}/1.sock", health.path, domain, health.timeout)
     except (OSError, http.client.HTTPException) as error:
         answer = str(error) or type(error).__name__
     state, since = service["ActiveState"], service["ActiveEnterTimestamp"]

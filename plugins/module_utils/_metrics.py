@@ -100,7 +100,7 @@ def app_metrics(apps: list[dict], release_link: str) -> tuple[list[Metric], list
         info.add(1, app=name, slot=slot, release=seen["release"] or "")
         seconds.add(seen["seconds"], app=name)
         units.append(f"{name}-{slot}.service")
-        if count := found_in(f"/etc/{name}/{slot}/gunicorn.conf.py", r"^workers = (\d+)$"):
+        if count := found_in(f"/etc/flask-ops/{name}/{slot}/gunicorn.conf.py", r"^workers = (\d+)$"):
             workers.add(int(count), app=name)
         if venv := environment_of(units[-1]):
             for path in glob.glob(f"{venv}/lib/python3*/site-packages/gunicorn-*.dist-info"):

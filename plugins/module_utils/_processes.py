@@ -9,7 +9,7 @@ A process is renewed by a stop, for which it may take its time, and a start: no 
 timer started is left to end; its next run finds the new files. A process that does not keep running takes all of it
 back: the files of before, and the processes that ran with them.
 
-An interrupted run leaves a state that the next run recognises. Which processes an app has is in ``/etc/<app>/processes``,
+An interrupted run leaves a state that the next run recognises. Which processes an app has is in ``/etc/flask-ops/<app>/processes``,
 a directory for each, made before its units and removed after them. Which units still run with files of before is
 remembered in ``/run``.
 
@@ -77,7 +77,7 @@ class App:
 
     @property
     def registry(self) -> str:
-        return f"/etc/{self.name}/processes"
+        return f"/etc/flask-ops/{self.name}/processes"
 
     def base(self, process: str) -> str:
         return f"{self.name}-{process}"

@@ -122,7 +122,7 @@ class App:
 
     @property
     def runtime(self) -> str:
-        return f"/run/{self.name}"
+        return f"/run/flask-ops/{self.name}"
 
     @property
     def slot_link(self) -> str:
@@ -275,8 +275,8 @@ class Host:
         """Append a line to the log of the deploys."""
         directory = os.path.dirname(DEPLOYS)
         if not os.path.isdir(directory):
-            os.mkdir(directory, 0o750)
-            own(directory, 0o750, "root", "adm")
+            os.mkdir(directory, 0o755)
+            own(directory, 0o755, "root", "root")
         fresh = not os.path.exists(DEPLOYS)
         # One write(2) to a file that is opened to append: two apps' runs cannot mix their lines.
         with open(DEPLOYS, "ab", buffering=0) as stream:
@@ -653,6 +653,6 @@ def retire_app(app: App, host: Host, check_mode: bool = False) -> Result:
         for path in paths:
             host.remove(path)
         # Logs are kept, but not for whoever gets the user's number next.
-        host.seal(f"/var/log/{app.name}")
+        host.seal(f"/var/log/flask-ops/{app.name}")
         host.reload_units()
     return result

@@ -55,8 +55,8 @@ EXAMPLES = r"""
     apps: "{{ app_processes_apps | flask_ops.production.with_defaults('app_processes') }}"
     releases: "{{ python_app_releases }}"
     files:
-      - dest: /etc/{name}/processes
-      - dest: /etc/{name}/processes/{process}
+      - dest: /etc/flask-ops/{name}/processes
+      - dest: /etc/flask-ops/{name}/processes/{process}
       - src: process.service.j2
         dest: /etc/systemd/system/{unit}.service
     timer:

@@ -12,7 +12,7 @@ description:
   - Each app has two slots, C(blue) and C(green), each with a socket and a service of its own. One is in traffic.
   - When the slot in traffic has every file as wanted, nothing is done but to see that it runs.
   - Otherwise the idle slot gets the wanted files, is started and asked on its own socket until it is healthy. Then
-    the link C(/run/<app>/current) is replaced atomically, nginx is asked, the old slot finishes its requests
+    the link C(/run/flask-ops/<app>/current) is replaced atomically, nginx is asked, the old slot finishes its requests
     and is stopped. No request fails, and nginx is not reloaded.
   - Any failure leaves the old slot in traffic, and the error quotes the last lines of the failed slot's journal.
   - Each switch, also one that failed, is a line of C(/var/log/flask-ops/deploys.jsonl).
@@ -67,7 +67,7 @@ EXAMPLES = r"""
         dest: /etc/systemd/system/{name}-{slot}.service
     boot:
       src: tmpfiles.conf.j2
-      dest: /etc/tmpfiles.d/{name}.conf
+      dest: /etc/tmpfiles.d/flask-ops-{name}.conf
 """
 
 RETURN = r"""

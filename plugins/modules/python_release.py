@@ -89,7 +89,7 @@ EXAMPLES = r"""
         source: {git: "https://git.example.com/acme/shop.git", version: v1.4.2}
         wsgi: "shop:create_app()"
     root: /srv/{name}
-    environment_file: /etc/{name}/environment
+    environment_file: /etc/flask-ops/{name}/environment
 """
 
 RETURN = r"""

@@ -39,7 +39,7 @@ def between(lowest: int, highest: int, example: int, unit: str = "") -> Rule:
 
 
 TAKEN_NAMES = frozenset(
-    # An app has a user and a group, /etc/<name> and /run/<name>, and all of them go when the app goes.
+    # An app has a user and a group, /etc/flask-ops/<name> and /run/flask-ops/<name>, and all of them go when the app goes.
     # Users, groups and services that Debian, or what people install beside an app, already have.
     "root daemon bin sys sync games man lp mail news uucp proxy backup list irc gnats nobody nogroup www-data sshd ssh "
     "nginx apache apache2 lighttpd caddy haproxy varnish squid systemd systemd-network systemd-resolve systemd-timesync "
@@ -535,13 +535,13 @@ RULES: dict[str, Rule] = {
         "{id: r1, path: /srv/shop/releases/r1, directory: /srv/shop/releases/r1/app, venv: /srv/shop/releases/r1/venv}",
     ),
     "gunicorn_systemd_environment_file": Rule(
-        is_app_path, "must be an absolute path with {name} in it", "/etc/{name}/environment"
+        is_app_path, "must be an absolute path with {name} in it", "/etc/flask-ops/{name}/environment"
     ),
     "gunicorn_systemd_changing_files[]": Rule(
-        is_host_path, "must be the absolute path of a file on the host", "/etc/shop/environment"
+        is_host_path, "must be the absolute path of a file on the host", "/etc/flask-ops/shop/environment"
     ),
     "gunicorn_systemd_credentials_file": or_empty(
-        Rule(is_app_path, "must be an absolute path with {name} in it", "/etc/{name}/secrets.json")
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/etc/flask-ops/{name}/secrets.json")
     ),
     "gunicorn_systemd_writable_directory": or_empty(
         Rule(is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/shared")
@@ -555,7 +555,7 @@ RULES: dict[str, Rule] = {
         is_upstream,
         "must be 'unix:' and a socket's path, or a host and a port, with {name} in it, and {instance} where there are "
         "several",
-        "unix:/run/{name}/current/{instance}.sock",
+        "unix:/run/flask-ops/{name}/current/{instance}.sock",
     ),
     "nginx_proxy_static_directory": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current/static"

@@ -38,7 +38,7 @@ Remove it:                make demo-stop
 STATE = """
 echo '- units'; systemctl list-units --plain --no-legend 'demo-*' nginx.service | sed 's/^/    /'
 echo '- ports'; ss --no-header --listening --tcp --numeric | awk '{print "    " $4}' | sort -u
-echo '- paths'; sudo find /srv/demo /srv/demo/releases /etc/demo /run/demo /etc/nginx/sites-enabled -mindepth 1 \\
+echo '- paths'; sudo find /srv/demo /srv/demo/releases /etc/flask-ops/demo /run/flask-ops/demo /etc/nginx/sites-enabled -mindepth 1 \\
   -maxdepth 1 ! -name '.*' | sort | sed 's/^/    /'
 """
 

@@ -133,11 +133,11 @@ def writable(users: dict[str, pwd.struct_passwd]) -> Iterator[str]:
         units = (
             output("systemctl", "show", f"{name}-blue.service", "--property=ReadWritePaths", "--value").decode().split()
         )
-        data = (*units, f"/srv/{name}/.build", f"/srv/{name}/shared", f"/var/log/{name}")
+        data = (*units, f"/srv/{name}/.build", f"/srv/{name}/shared", f"/var/log/flask-ops/{name}")
         for top in (
             f"/srv/{name}",
-            f"/etc/{name}",
-            f"/run/{name}",
+            f"/etc/flask-ops/{name}",
+            f"/run/flask-ops/{name}",
             "/opt/flask-ops",
             "/etc/flask-ops",
             "/etc/systemd/system",
@@ -155,9 +155,9 @@ def of_others(users: dict[str, pwd.struct_passwd]) -> Iterator[str]:
         for other in ours.keys() - {name}:
             for top in (
                 f"/srv/{other}",
-                f"/etc/{other}",
-                f"/run/{other}",
-                f"/var/log/{other}",
+                f"/etc/flask-ops/{other}",
+                f"/run/flask-ops/{other}",
+                f"/var/log/flask-ops/{other}",
                 f"/var/log/nginx/{other}.access.log",
             ):
                 for path, status in reachable(user, top):

@@ -154,7 +154,7 @@ def test_check_mode_announces_a_restart_and_does_not_do_it(host, apply, pids):
 
 def test_another_value_in_the_environment_restarts_what_was_started_with_the_old_one(host, apply, pids):
     with host.sudo():
-        host.check_output("sed -i s/canary-7c31aa/canary-11d0e4/ /etc/jobs/environment")
+        host.check_output("sed -i s/canary-7c31aa/canary-11d0e4/ /etc/flask-ops/jobs/environment")
     before = pids()
     changed = apply()
     assert (changed.status, changed.changed) == (0, True), changed.output
@@ -211,7 +211,7 @@ def test_a_process_that_is_not_listed_any_more_is_gone_after_its_job(host, apply
     assert apply(celery=None).status == 0
     assert counts("long:ended") == {"1": 1}
     assert not host.service("jobs-celery@1.service").is_running
-    for path in ("/etc/systemd/system/jobs-celery@.service", "/etc/jobs/processes/celery"):
+    for path in ("/etc/systemd/system/jobs-celery@.service", "/etc/flask-ops/jobs/processes/celery"):
         assert not host.file(path).exists
     assert apply().status == 0
 
@@ -230,6 +230,6 @@ def test_an_absent_app_leaves_no_process_and_no_file(host, play):
     gone = play(str(CONVERGE), app_processes_apps=[{"name": "jobs", "state": "absent"}])
     assert gone.status == 0, gone.output
     assert host.check_output("systemctl list-units --all --plain --no-legend 'jobs-*'") == ""
-    assert host.check_output("find /etc/systemd /etc/jobs -name 'jobs-*' -o -name processes") == ""
+    assert host.check_output("find /etc/systemd /etc/flask-ops/jobs -name 'jobs-*' -o -name processes") == ""
     again = play(str(CONVERGE), app_processes_apps=[{"name": "jobs", "state": "absent"}])
     assert (again.status, again.changed) == (0, False), again.output

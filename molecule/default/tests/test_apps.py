@@ -101,6 +101,6 @@ def test_an_app_can_neither_change_itself_nor_read_the_other(host, app, other):
         assert host.run(f"find /srv/{app}/current/ -writable ! -type l").stdout == ""
         assert host.run(f"ls /srv/{other}/current/app").rc != 0
         assert host.run(f"ls /srv/{other}/shared").rc != 0
-        assert host.run(f"ls /etc/{other}").rc != 0
-        assert host.run(f"cat /etc/{app}/environment").rc != 0
-        assert host.run(f"ls /run/{app}").rc != 0
+        assert host.run(f"ls /etc/flask-ops/{other}").rc != 0
+        assert host.run(f"cat /etc/flask-ops/{app}/environment").rc != 0
+        assert host.run(f"ls /run/flask-ops/{app}").rc != 0

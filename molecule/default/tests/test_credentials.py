@@ -33,8 +33,8 @@ def test_an_app_reads_its_secrets_from_a_file_of_systemds(host, play, apps, sour
         slot = demo.ask("/").json["slot"]
         pid = host.check_output(f"systemctl show --value --property MainPID demo-{slot}.service")
         assert "canary-" not in host.check_output(f"tr '\\0' '\\n' < /proc/{pid}/environ")
-        kept = host.file(f"/etc/demo/{slot}/secrets.json")
+        kept = host.file(f"/etc/flask-ops/demo/{slot}/secrets.json")
         assert json.loads(kept.content_string) == options["secrets"]
         assert (kept.user, kept.group, kept.mode) == ("root", "root", 0o600)
-        assert "canary-" not in host.file(f"/etc/demo/{slot}/environment").content_string
+        assert "canary-" not in host.file(f"/etc/flask-ops/demo/{slot}/environment").content_string
     assert play(SITE, flask_apps=apps(demo={"source": {"path": str(source)}})).status == 0

@@ -12,7 +12,12 @@ def test_an_absent_app_leaves_nothing_but_its_data(host, play, apps, demo):
     removed = play(SITE, flask_apps=apps(httpbin={"state": "absent"}))
     assert removed.status == 0, removed.output
     assert not host.user("httpbin").exists
-    for path in ("/etc/httpbin", "/srv/httpbin/releases", "/run/httpbin", "/etc/nginx/sites-enabled/httpbin.conf"):
+    for path in (
+        "/etc/flask-ops/httpbin",
+        "/srv/httpbin/releases",
+        "/run/flask-ops/httpbin",
+        "/etc/nginx/sites-enabled/httpbin.conf",
+    ):
         assert not host.file(path).exists
     assert "httpbin" not in host.check_output("systemctl list-units --all --plain 'httpbin*' --no-legend")
     assert host.file("/srv/httpbin/shared").user == "root"

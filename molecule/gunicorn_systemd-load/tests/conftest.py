@@ -24,7 +24,7 @@ def slot(host):
 
     def get(name):
         with host.sudo():
-            return host.check_output(f"readlink /run/{name}/current")
+            return host.check_output(f"readlink /run/flask-ops/{name}/current")
 
     return get
 

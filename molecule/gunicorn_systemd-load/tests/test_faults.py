@@ -165,13 +165,13 @@ time.sleep(60)
 @pytest.mark.usefixtures("once")
 def test_49_when_as_many_wait_as_may_the_next_one_is_refused_at_once(root, slot, web, put):
     name = "of-gthread"
-    settings = root(f"cat /etc/{name}/{slot(name)}/gunicorn.conf.py")
+    settings = root(f"cat /etc/flask-ops/{name}/{slot(name)}/gunicorn.conf.py")
     workers, each = (
         int(number) for number in re.findall(r"^(?:workers|worker_connections) = (\d+)", settings, re.MULTILINE)
     )
     start = "systemd-run --quiet --collect --unit=crowd --property=LimitNOFILE=4096 python3 /run/crowd.py"
     put("/run/crowd.py", CROWD)
-    root(f"rm --force /run/crowd; {start} /run/{name}/current/1.sock")
+    root(f"rm --force /run/crowd; {start} /run/flask-ops/{name}/current/1.sock")
     try:
         eventually(lambda: root("cat /run/crowd || true"), 60)
         began = time.monotonic()
@@ -230,7 +230,7 @@ def test_14_19_a_slow_start_is_waited_for_a_second_run_waits_and_what_takes_too_
         second = pool.submit(switch, "of-gthread", "r2")
         assert answers(web, "of-gthread")
         asked = [pool.submit(ask_for_long) for _ in range(2)]
-        socket = f"/run/of-gthread/{before}/1.sock"
+        socket = f"/run/flask-ops/of-gthread/{before}/1.sock"
         eventually(lambda: len(root(f"ss --no-header --unix | grep {socket} || true").splitlines()) >= 2)
         root("touch /srv/web/go")
         done, then = run.result(), second.result()

@@ -19,7 +19,7 @@ def said(host, name, request_id):
     """The lines of the journal, and of the log files, that bear an id."""
     with host.sudo():
         journal = host.check_output(f"journalctl --output=cat --unit={name}-blue --unit={name}-green --since=-5min")
-        files = host.run(f"cat /var/log/{name}/access.log /var/log/{name}/error.log").stdout
+        files = host.run(f"cat /var/log/flask-ops/{name}/access.log /var/log/flask-ops/{name}/error.log").stdout
     return [line for line in (journal + "\n" + files).splitlines() if request_id in line]
 
 
@@ -45,28 +45,33 @@ def test_json_is_one_object_a_line(host, web):
     assert (access["path"], access["status"], access["method"]) == ("/say", "200", "GET")
     ask(web, "of-gthread", "/fail?token=canary-query")
     with host.sudo():
-        errors = host.check_output("tail -n 1 /var/log/of-gthread/error.log")
-        assert host.run("grep --recursive canary /var/log/of-gthread /var/log/of-gevent").rc == 1
+        errors = host.check_output("tail -n 1 /var/log/flask-ops/of-gthread/error.log")
+        assert host.run("grep --recursive canary /var/log/flask-ops/of-gthread /var/log/flask-ops/of-gevent").rc == 1
     assert "RuntimeError: this page fails" in json.loads(errors)["exception"]
 
 
 def test_log_files_are_for_the_app_and_root_only(host):
     with host.sudo():
-        directory, file = host.file("/var/log/of-gthread"), host.file("/var/log/of-gthread/access.log")
+        directory, file = (
+            host.file("/var/log/flask-ops/of-gthread"),
+            host.file("/var/log/flask-ops/of-gthread/access.log"),
+        )
         assert (directory.user, directory.group, directory.mode) == ("of-gthread", "of-gthread", 0o750)
         assert (file.user, file.group, file.mode) == ("of-gthread", "of-gthread", 0o640)
-    assert not host.file("/var/log/of-sync").exists
+    assert not host.file("/var/log/flask-ops/of-sync").exists
 
 
 def test_after_a_rotation_gunicorn_writes_to_the_new_file(host, web, slot):
     with host.sudo():
-        host.check_output("mv /var/log/of-gevent/access.log /var/log/of-gevent/access.log.1")
+        host.check_output("mv /var/log/flask-ops/of-gevent/access.log /var/log/flask-ops/of-gevent/access.log.1")
         host.check_output(f"systemctl kill --kill-whom=main --signal=USR1 of-gevent-{slot('of-gevent')}.service")
-        host.run_expect([0], "timeout 10 sh -c 'until test -e /var/log/of-gevent/access.log; do sleep 0.2; done'")
+        host.run_expect(
+            [0], "timeout 10 sh -c 'until test -e /var/log/flask-ops/of-gevent/access.log; do sleep 0.2; done'"
+        )
     answer = ask(web, "of-gevent", "/say")
     with host.sudo():
-        assert answer.body in host.check_output("cat /var/log/of-gevent/access.log")
-        assert answer.body not in host.check_output("cat /var/log/of-gevent/access.log.1")
+        assert answer.body in host.check_output("cat /var/log/flask-ops/of-gevent/access.log")
+        assert answer.body not in host.check_output("cat /var/log/flask-ops/of-gevent/access.log.1")
 
 
 def test_each_slot_starts_to_count_anew(host, web, slot):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
-CURL = "curl --silent --unix-socket /run/hello/{} http://hello.test.example{}"
+CURL = "curl --silent --unix-socket /run/flask-ops/hello/{} http://hello.test.example{}"
 
 
 def told(host, socket="current/1.sock"):
@@ -46,9 +46,9 @@ def test_the_first_release_is_served_from_the_blue_slot(host, unit):
 
 
 def test_only_nginx_may_reach_the_socket(host):
-    socket = host.file("/run/hello/blue/1.sock")
+    socket = host.file("/run/flask-ops/hello/blue/1.sock")
     assert (socket.user, socket.group, socket.mode) == ("root", "www-data", 0o660)
-    directory = host.file("/run/hello")
+    directory = host.file("/run/flask-ops/hello")
     assert (directory.user, directory.group, directory.mode) == ("root", "www-data", 0o750)
     for user in ("hello", "nobody"):
         with host.sudo(user):
@@ -69,7 +69,12 @@ def test_the_app_writes_where_it_may_and_nowhere_else(host):
             return host.check_output(CURL.format("current/1.sock", f"/write?path={path}"))
 
     assert write("/srv/hello/data/file") == "written"
-    for path in ("/srv/hello/releases/r1/app/hello.py", "/etc/hello/x", "/run/hello/x", "/var/tmp/../lib/x"):
+    for path in (
+        "/srv/hello/releases/r1/app/hello.py",
+        "/etc/flask-ops/hello/x",
+        "/run/flask-ops/hello/x",
+        "/var/tmp/../lib/x",
+    ):
         assert "Internal Server Error" in write(path)
 
 
@@ -128,15 +133,20 @@ def test_a_slot_that_somebody_stopped_is_started_again_and_a_stray_one_is_stoppe
 
 def test_the_boot_file_restores_the_link_after_a_reboot(host):
     with host.sudo():
-        host.check_output("rm /run/hello/current")
-        host.check_output("systemd-tmpfiles --create /etc/tmpfiles.d/hello.conf")
+        host.check_output("rm /run/flask-ops/hello/current")
+        host.check_output("systemd-tmpfiles --create /etc/tmpfiles.d/flask-ops-hello.conf")
     assert told(host) == {"release": "r2", "slot": "green"}
 
 
 def test_an_absent_app_leaves_nothing(host, switch):
     removed = switch("r2", state="absent")
     assert removed.status == 0, removed.output
-    for path in ("/run/hello", "/etc/hello/green", "/etc/tmpfiles.d/hello.conf", "/srv/hello/current"):
+    for path in (
+        "/run/flask-ops/hello",
+        "/etc/flask-ops/hello/green",
+        "/etc/tmpfiles.d/flask-ops-hello.conf",
+        "/srv/hello/current",
+    ):
         assert not host.file(path).exists
     assert host.check_output("systemctl list-units --all --plain --no-legend 'hello*'") == ""
     again = switch("r2", state="absent")

@@ -188,10 +188,10 @@ def test_an_app_that_is_down_is_told_and_so_is_its_return(host, metrics):
     with host.sudo():
         host.check_output("systemctl stop shop-green.service")
         # systemd removed the link with the directory; the switch would leave it.
-        host.check_output("mkdir /run/shop")
-        host.check_output("ln -s green /run/shop/current")
+        host.check_output("mkdir /run/flask-ops/shop")
+        host.check_output("ln -s green /run/flask-ops/shop/current")
         down = metrics()
-        host.check_output("rm -r /run/shop")
+        host.check_output("rm -r /run/flask-ops/shop")
         host.check_output("systemctl start shop-green.service")
     assert down['flask_ops_app_healthy{app="shop"}'] == 0
     assert down['flask_ops_unit_state{state="inactive",unit="shop-green.service"}'] == 1

@@ -60,7 +60,7 @@ def test_the_revision_says_where_the_release_came_from(host):
 
 
 def test_the_environment_is_for_root_only(host, app):
-    environment = host.file(f"/etc/{app}/environment")
+    environment = host.file(f"/etc/flask-ops/{app}/environment")
     with host.sudo():
         assert (environment.user, environment.mode) == ("root", 0o600)
         assert "canary-" in environment.content_string

@@ -136,7 +136,7 @@ def test_apps_come_from_everywhere_and_new_code_needs_no_network(host, play, dep
     assert "requirements.txt has no hashes" in shipped.output
     with host.sudo():
         assert host.run("ls -d /run/flask-ops/ssh-*").rc != 0
-        assert host.run("grep -rl 'PRIVATE KEY' /srv/overssh /etc/overssh").stdout == ""
+        assert host.run("grep -rl 'PRIVATE KEY' /srv/overssh /etc/flask-ops/overssh").stdout == ""
         environments = {name: host.check_output(f"ls /srv/{name}/environments") for name in names}
         assert host.check_output("cat /srv/overssh/releases/*/app/lib/greeting.py") == 'TEXT = b"from a submodule"'
         assert host.run("find /srv/overssh/releases -name .git").stdout == ""
@@ -159,5 +159,5 @@ def test_apps_come_from_everywhere_and_new_code_needs_no_network(host, play, dep
     assert "locked: build of release no-such-package-here" in offline.output
     assert "no-such-package-here" not in host.check_output("ls /srv/locked/releases")
     with host.sudo():
-        report = json.loads(host.check_output("cat /etc/packed/secrets.json"))
+        report = json.loads(host.check_output("cat /etc/flask-ops/packed/secrets.json"))
     assert report == {}

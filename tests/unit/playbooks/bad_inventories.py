@@ -246,7 +246,16 @@ for directory in ("..", "a/../..", "/etc", "a b"):
 bad_app(41, "requirements", "below the top of the source...good value is requirements.txt", requirements="/etc/passwd")
 bad_app(42, "python", "must be the absolute path of an interpreter...good value is /usr/bin/python3", python="3.7")
 bad_variable(43, "must be from 1 to 100...good value is 3", python_app_keep_releases=0)
-for root in ("/", "/etc", "/etc/{name}", "/home/{name}", "srv/{name}", "/srv/my apps/{name}", "/srv/{name}/..", "/srv"):
+for root in (
+    "/",
+    "/etc",
+    "/etc/flask-ops/{name}",
+    "/home/{name}",
+    "srv/{name}",
+    "/srv/my apps/{name}",
+    "/srv/{name}/..",
+    "/srv",
+):
     bad_variable(44, "must be an absolute path with {name} in it...good value is /srv/{name}", python_app_root=root)
 
 # --- environment and secrets --------------------------------------------------------------------------------------------

@@ -232,9 +232,9 @@ def shop(release: str = "r1", *processes: dict[str, Any], value: str = "1", sche
         suffix = "@" if process["kind"] == "worker" else ""
         unit = f"{UNITS}/shop-{name}{suffix}"
         files = [
-            Entry("/etc/shop/processes", "directory", mode=0o755),
-            Entry(f"/etc/shop/processes/{name}", "directory", mode=0o755),
-            Entry(f"/etc/shop/processes/{name}/environment", content=value.encode(), mode=0o600, secret=True),
+            Entry("/etc/flask-ops/shop/processes", "directory", mode=0o755),
+            Entry(f"/etc/flask-ops/shop/processes/{name}", "directory", mode=0o755),
+            Entry(f"/etc/flask-ops/shop/processes/{name}/environment", content=value.encode(), mode=0o600, secret=True),
             Entry(f"{unit}.service", content=MARKER + f" {name} of {release}".encode()),
         ]
         if process["kind"] == "timer":

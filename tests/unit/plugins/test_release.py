@@ -399,7 +399,7 @@ def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox
     entry = {name: option.get("default") for name, option in python_release.APP.items()}
     entry |= {"name": "shop", "wsgi": "shop:app", "sandbox": {"strict": True, "without": ["ProcSubset"]}}
     params = {
-        "root": "/srv/{name}", "environment_file": "/etc/{name}/environment", "python": "/usr/bin/python3", "keep": 3,
+        "root": "/srv/{name}", "environment_file": "/etc/flask-ops/{name}/environment", "python": "/usr/bin/python3", "keep": 3,
         "uploads": {}, "credentials_file": "", "extra_requirements": ["a==1"], "extra_requirements_of": {"shop": ["b==1"], "blog": ["c==1"]},
     }  # fmt: skip
     described = python_release.app_of(entry, params)

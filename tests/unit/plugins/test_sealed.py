@@ -13,7 +13,7 @@ SECRET = "# A comment\nTOKEN=\"canary 'one'\"\n"
 
 def logged(content: str) -> str:
     """What Ansible writes of an argument, given that this is a secret in it. See AnsibleModule._log_invocation()."""
-    return heuristic_log_sanitize(str([{"dest": "/etc/shop/environment", "content": content}]), {content})
+    return heuristic_log_sanitize(str([{"dest": "/etc/flask-ops/shop/environment", "content": content}]), {content})
 
 
 def test_a_sealed_secret_is_not_logged():

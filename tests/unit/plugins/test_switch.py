@@ -31,8 +31,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-LINK = "/run/shop/current"
-BOOT = "/etc/tmpfiles.d/shop.conf"
+LINK = "/run/flask-ops/shop/current"
+BOOT = "/etc/tmpfiles.d/flask-ops-shop.conf"
 UNITS = "/etc/systemd/system"
 
 
@@ -245,14 +245,14 @@ class FakeHost(Host):
     def reboot(self) -> None:
         """Every unit that is enabled runs, and /run holds what tmpfiles.d says."""
         self.links.pop(LINK, None)
-        self.files.pop("/run/shop", None)
+        self.files.pop("/run/flask-ops/shop", None)
         self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
         self.active = set(self.enabled_units)
         self.started, self.runs = {}, {}
         for unit in self.active:
             self._ran(slot_of(unit))
         if BOOT in self.files:
-            self.files["/run/shop"] = DIRECTORY
+            self.files["/run/flask-ops/shop"] = DIRECTORY
             self.links[LINK] = self.files[BOOT].content.decode().split()[-1]
 
 
@@ -268,8 +268,10 @@ def shop(release: str = "r1", **overrides: Any) -> App:
 
     def files(slot: str) -> list[Entry]:
         return [
-            Entry("/run/shop", "directory", mode=0o750, group="www-data"),
-            Entry(f"/etc/shop/{slot}/environment", content=f"TOKEN={release}".encode(), mode=0o600, secret=True),
+            Entry("/run/flask-ops/shop", "directory", mode=0o750, group="www-data"),
+            Entry(
+                f"/etc/flask-ops/shop/{slot}/environment", content=f"TOKEN={release}".encode(), mode=0o600, secret=True
+            ),
             Entry(f"{UNITS}/shop-{slot}.socket", content=f"the {slot} slot".encode()),
             Entry(f"{UNITS}/shop-{slot}.service", content=f"the {slot} slot serves {release}".encode()),
         ]
@@ -398,9 +400,9 @@ def test_a_newer_gunicorn_is_taken(serving: FakeHost, version: str):
         (f"link {LINK}", "ask nginx"),
         (f"link {LINK}", "link /srv/shop/current"),
         ("link /srv/shop/current", "ask nginx"),
-        (f"link {LINK}", "drain /run/shop/blue"),
+        (f"link {LINK}", "drain /run/flask-ops/shop/blue"),
         ("ask nginx", "disable shop-blue.service"),
-        ("drain /run/shop/blue", "stop shop-blue.service"),
+        ("drain /run/flask-ops/shop/blue", "stop shop-blue.service"),
         ("disable shop-blue.service", "stop shop-blue.service"),
         ("stop shop-blue.service", "stop shop-blue.socket"),
     ],
@@ -436,7 +438,7 @@ def test_the_release_in_traffic_and_the_one_before_have_links(serving: FakeHost)
 
 def test_a_change_of_settings_keeps_the_previous_release(serving: FakeHost):
     deploy(serving, "r2")
-    files = {slot: [*shop("r2").files[slot], Entry(f"/etc/shop/{slot}/new")] for slot in SLOTS}
+    files = {slot: [*shop("r2").files[slot], Entry(f"/etc/flask-ops/shop/{slot}/new")] for slot in SLOTS}
     assert deploy(serving, "r2", files=files).slot == "blue"
     assert serving.links["/srv/shop/previous"] == "releases/r1"
 
@@ -470,8 +472,8 @@ def test_a_slot_has_the_time_that_its_own_unit_gives_it(serving: FakeHost):
 
 def test_every_instance_of_a_slot_must_be_healthy(serving: FakeHost):
     deploy(serving, "r2", instances=3)
-    assert serving.asked[-3:] == [f"/run/shop/green/{instance}.sock" for instance in (1, 2, 3)]
-    serving.hung.add("/run/shop/blue/2.sock")
+    assert serving.asked[-3:] == [f"/run/flask-ops/shop/green/{instance}.sock" for instance in (1, 2, 3)]
+    serving.hung.add("/run/flask-ops/shop/blue/2.sock")
     with pytest.raises(SwitchError, match="blue's own socket gave 'Connection refused' instead of 200"):
         deploy(serving, "r3", instances=3)
     assert serving.serving() == "r2"
@@ -554,7 +556,7 @@ def test_the_log_is_one_line_for_each_switch(tmp_path: Path, monkeypatch: pytest
     for number in (1, 2):
         Host().record({"app": "shop", "reason": f"line\n{number}"})
     assert [json.loads(line)["reason"] for line in path.read_text().splitlines()] == ["line\n1", "line\n2"]
-    assert owned == [(str(path.parent), 0o750, "root", "adm"), (str(path), 0o640, "root", "adm")]
+    assert owned == [(str(path.parent), 0o755, "root", "root"), (str(path), 0o640, "root", "adm")]
 
 
 # --- two runs at once ------------------------------------------------------------------------------------------------------
@@ -717,7 +719,7 @@ def test_requests_that_reached_the_new_slot_are_served_before_it_is_stopped_agai
     serving.nginx, serving.queue = 502, [0, 2]
     with pytest.raises(SwitchError):
         deploy(serving, "r2")
-    assert "drain /run/shop/green" in serving.log[: position(serving.log, "stop shop-green.service")]
+    assert "drain /run/flask-ops/shop/green" in serving.log[: position(serving.log, "stop shop-green.service")]
     assert not serving.queue
 
 
@@ -818,7 +820,7 @@ def test_the_diff_shows_what_changes_for_the_app_and_not_that_the_slot_does(serv
     shown = {diff["after_header"]: diff for diff in deploy(serving, "r2").diff}
     service = shown.pop("shop green slot: /etc/systemd/system/shop-green.service")
     assert (service["before"], service["after"]) == ("the blue slot serves r1", "the green slot serves r2")
-    secret = shown.pop("shop green slot: /etc/shop/green/environment")
+    secret = shown.pop("shop green slot: /etc/flask-ops/shop/green/environment")
     assert "TOKEN" not in str(secret)
     assert secret["before"] != secret["after"]
     assert shown == {}, "a file that differs only by the slot's name is no change"

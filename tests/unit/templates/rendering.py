@@ -34,7 +34,7 @@ APP: dict[str, Any] = {
 }
 LOG: dict[str, Any] = {
     "name": "shop",
-    "paths": ["/var/log/{name}/access.log"],
+    "paths": ["/var/log/flask-ops/{name}/access.log"],
     "unit": "{name}.service",
     "signal": "USR1",
 }

@@ -52,8 +52,8 @@ def gunicorn(**overrides: Any) -> dict[str, Any]:
         ("User", "shop"),
         ("Group", "shop"),
         ("WorkingDirectory", "/srv/shop/r1/app"),
-        ("ExecStart", "/srv/shop/r1/venv/bin/gunicorn --config /etc/shop/green/gunicorn.conf.py"),
-        ("EnvironmentFile", "/etc/shop/green/environment"),
+        ("ExecStart", "/srv/shop/r1/venv/bin/gunicorn --config /etc/flask-ops/shop/green/gunicorn.conf.py"),
+        ("EnvironmentFile", "/etc/flask-ops/shop/green/environment"),
         ("Environment", "PATH=/srv/shop/r1/venv/bin:/usr/bin:/bin"),
         ("Environment", "FLASK_OPS_RELEASE=r1"),
         ("Environment", "FLASK_OPS_SLOT=green"),
@@ -137,7 +137,7 @@ def test_what_is_not_limited_is_not_mentioned():
 
 
 def test_log_files_have_a_directory_of_the_apps_own():
-    assert ("LogsDirectory", "shop") in service(logs={"to": "files"})
+    assert ("LogsDirectory", "flask-ops/shop") in service(logs={"to": "files"})
     assert "LogsDirectory" not in dict(service())
 
 
@@ -150,7 +150,7 @@ def test_what_prometheus_measured_is_gone_whenever_a_slot_stops():
 
 def test_waitress_is_started_by_the_environments_python():
     found = service(server="waitress")
-    assert ("ExecStart", "/srv/shop/r1/venv/bin/python /etc/shop/green/waitress.conf.py") in found
+    assert ("ExecStart", "/srv/shop/r1/venv/bin/python /etc/flask-ops/shop/green/waitress.conf.py") in found
     assert ("Type", "exec") in found
 
 
@@ -162,14 +162,14 @@ def test_the_service_needs_its_own_slots_socket():
 
 def test_only_nginx_reaches_the_socket():
     socket = dict(directives(render("slot.socket.j2"))["Socket"])
-    assert socket["ListenStream"] == "/run/shop/green/1.sock"
+    assert socket["ListenStream"] == "/run/flask-ops/shop/green/1.sock"
     assert socket["Backlog"] == "1024"
     assert (socket["SocketUser"], socket["SocketGroup"], socket["SocketMode"]) == ("root", "www-data", "0660")
 
 
 def test_each_instance_has_a_socket_and_a_worker_of_its_own():
     sockets = directives(render("slot.socket.j2", instances=3))["Socket"]
-    paths = [f"/run/shop/green/{instance}.sock" for instance in (1, 2, 3)]
+    paths = [f"/run/flask-ops/shop/green/{instance}.sock" for instance in (1, 2, 3)]
     assert [value for key, value in sockets if key == "ListenStream"] == paths
     conf = gunicorn(instances=3)
     assert conf["workers"] == 3
@@ -199,10 +199,11 @@ def test_both_units_start_at_boot_once_they_are_enabled():
 
 def test_after_a_reboot_the_link_comes_back_to_this_slot():
     assert lines(render("tmpfiles.conf.j2")) == [
-        "d /run/shop 0750 root www-data",
-        "d /run/shop/blue 0750 root www-data",
-        "d /run/shop/green 0750 root www-data",
-        "L+ /run/shop/current - - - - green",
+        "d /run/flask-ops 0755 root root",
+        "d /run/flask-ops/shop 0750 root www-data",
+        "d /run/flask-ops/shop/blue 0750 root www-data",
+        "d /run/flask-ops/shop/green 0750 root www-data",
+        "L+ /run/flask-ops/shop/current - - - - green",
     ]
 
 
@@ -239,7 +240,7 @@ def test_the_log_files_of_the_switch_and_of_apps_that_chose_files_are_rotated():
         "mode": "0640",
     }  # fmt: skip
     assert shop == {
-        "name": "shop", "paths": ["/var/log/{name}/access.log", "/var/log/{name}/error.log"], "owner": "{name}",
+        "name": "shop", "paths": ["/var/log/flask-ops/{name}/access.log", "/var/log/flask-ops/{name}/error.log"], "owner": "{name}",
         "group": "{name}", "mode": "0640", "su": True, "unit": "{name}-blue.service {name}-green.service",
         "signal": "USR1",
     }  # fmt: skip
@@ -341,7 +342,7 @@ def test_an_error_bears_the_requests_id_and_its_trace():
     ("logs", "root", "access"),
     [
         ({"access": True}, ["journal"], "logging.StreamHandler"),
-        ({"to": "files", "access": True}, ["journal", "error_file"], "/var/log/shop/access.log"),
+        ({"to": "files", "access": True}, ["journal", "error_file"], "/var/log/flask-ops/shop/access.log"),
         ({}, ["journal"], "logging.NullHandler"),
         ({"to": "files"}, ["journal", "error_file"], "logging.NullHandler"),
     ],
@@ -424,7 +425,7 @@ def test_secrets_are_in_the_environment_or_in_the_credentials():
         assert ("TOKEN" in environment) == (where == "environment")
         assert json.loads(render("secrets.json.j2", secrets=secrets, secrets_in=where)) == others
         unit = lines(render("slot.service.j2", secrets_in=where))
-        loaded = "LoadCredential=secrets.json:/etc/shop/green/secrets.json"
+        loaded = "LoadCredential=secrets.json:/etc/flask-ops/shop/green/secrets.json"
         assert (loaded in unit) == (where == "credentials")
 
 

@@ -119,7 +119,7 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
         "include /etc/nginx/snippets/shop-headers.conf;",
     } <= set(lines(text))
     assert block(text, "upstream shop") == [
-        "server unix:/run/shop/current/1.sock max_fails=0;", "keepalive 16;", "keepalive_timeout 2s;", "keepalive_time 5s;",
+        "server unix:/run/flask-ops/shop/current/1.sock max_fails=0;", "keepalive 16;", "keepalive_timeout 2s;", "keepalive_time 5s;",
     ]  # fmt: skip
     assert "proxy_pass http://shop;" in lines(text)
 
@@ -127,8 +127,8 @@ def test_a_site_has_its_names_certificate_logs_and_upstream():
 def test_a_client_is_sent_to_the_same_instance_each_time():
     assert block(render(SITE, instances=2), "upstream shop")[:3] == [
         "hash $binary_remote_addr consistent;",
-        "server unix:/run/shop/current/1.sock max_fails=0;",
-        "server unix:/run/shop/current/2.sock max_fails=0;",
+        "server unix:/run/flask-ops/shop/current/1.sock max_fails=0;",
+        "server unix:/run/flask-ops/shop/current/2.sock max_fails=0;",
     ]
 
 

@@ -42,7 +42,7 @@ def test_every_process_is_told(process: dict[str, Any], directive: tuple[str, st
 @pytest.mark.parametrize("process", KINDS)
 def test_the_environment_is_a_copy_of_its_own(process: dict[str, Any]):
     name = process["name"]
-    assert ("EnvironmentFile", f"/etc/shop/processes/{name}/environment") in unit(process)["Service"]
+    assert ("EnvironmentFile", f"/etc/flask-ops/shop/processes/{name}/environment") in unit(process)["Service"]
     assert ("Environment", f"FLASK_OPS_PROCESS={name}") in unit(process)["Service"]
 
 

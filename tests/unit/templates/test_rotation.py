@@ -15,7 +15,7 @@ def rotation(log: dict[str, Any] | None = None, **variables: Any) -> list[str]:
 
 def test_a_log_is_described_by_the_defaults_of_the_role():
     assert rotation() == [
-        "/var/log/shop/access.log {",
+        "/var/log/flask-ops/shop/access.log {",
         "daily",
         "maxsize 100M",
         "rotate 14",
