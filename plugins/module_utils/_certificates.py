@@ -38,7 +38,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
-from ansible_collections.flask_ops.production.plugins.module_utils._files import link, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    ensure_directory,
+    link,
+    make_directories,
+    remove,
+    set_umask,
+    write,
+)
 
 CERTBOT = "/opt/flask-ops/certbot/bin/certbot"
 CONFIG = "/etc/letsencrypt"
@@ -121,7 +128,7 @@ class Settings:
             return None
 
     def save(self, path: str = WANTED) -> None:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        ensure_directory(os.path.dirname(path))
         write(path, (json.dumps(asdict(self), indent=2) + "\n").encode(), 0o644, "root", "root")
 
 
@@ -292,7 +299,7 @@ def check_names(wanted: Certificate, settings: Settings) -> None:
     text = secrets.token_hex(16)
     place = os.path.join(settings.webroot, ".well-known", "acme-challenge")
     path = os.path.join(place, f"flask-ops-{secrets.token_hex(8)}")
-    os.makedirs(place, mode=0o755, exist_ok=True)
+    make_directories(place)
     write(path, text.encode(), 0o644, "root", "root")
     try:
         with ThreadPoolExecutor(max_workers=10) as pool:
@@ -391,7 +398,7 @@ def obtain(wanted: Certificate, settings: Settings, eab: dict[str, str] | None =
     """Get a certificate, or another in place of the one that is there."""
     ask_directory(wanted, settings)
     if wanted.challenge == "http-01":
-        os.makedirs(settings.webroot, mode=0o755, exist_ok=True)
+        ensure_directory(settings.webroot)
         if settings.precheck:
             check_names(wanted, settings)
     if read(wanted.name) is None:
@@ -422,7 +429,7 @@ def register(settings: Settings, eab: dict[str, str] | None) -> None:
     """Make the account that needs to be bound to one that the authority knows. Others are made by the way."""
     if not eab or accounts(settings):
         return
-    os.makedirs(os.path.dirname(LOCK), exist_ok=True)
+    ensure_directory(os.path.dirname(LOCK))
     # A file that only root can read, and not for long: arguments are visible to every user of the host.
     handle, path = tempfile.mkstemp(dir=os.path.dirname(LOCK))
     try:
@@ -466,7 +473,7 @@ def install(wanted: Certificate, settings: Settings, fresh: bool) -> bool:
     if not moved and not stale:
         return False
     if moved:
-        os.makedirs(os.path.dirname(wanted.link), mode=0o755, exist_ok=True)
+        make_directories(os.path.dirname(wanted.link))
         link(wanted.link, wanted.directory)
     try:
         if settings.validate:
@@ -627,9 +634,8 @@ def publish(results: t.Iterable[Result], settings: Settings) -> None:
 @contextlib.contextmanager
 def lock() -> t.Iterator[None]:
     """One at a time: the timer, or a run of Ansible. The second waits."""
-    # A proxy reads the answers to an authority, whatever the umask of whoever calls.
-    os.umask(0o022)
-    os.makedirs(os.path.dirname(LOCK), exist_ok=True)
+    set_umask()
+    ensure_directory(os.path.dirname(LOCK))
     with open(LOCK, "a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

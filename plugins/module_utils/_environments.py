@@ -30,7 +30,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._app import (
     hand_over,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import take_wheelhouse
 from ansible_collections.flask_ops.production.plugins.module_utils._uv import SETTINGS, ensure_uv
@@ -175,10 +175,9 @@ class Environment:
 
     def _build(self) -> None:
         app = self.app
-        os.makedirs(app.environments, mode=0o755, exist_ok=True)
+        ensure_directory(app.environments)
         remove(self.path)
-        os.mkdir(self.path)
-        own(self.path, 0o700, app.user, app.user)
+        ensure_directory(self.path, 0o700, app.user, app.user)
         if self.needed.note:
             self.notes.append(self.needed.note)
         if app.installer == "pip":

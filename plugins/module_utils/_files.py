@@ -259,6 +259,29 @@ def link(path: str, target: str) -> None:
     os.rename(temporary, path)
 
 
+def set_umask() -> None:
+    """Give new files and directories the same modes on every host. A hardened one has a stricter umask for root."""
+    os.umask(0o022)
+
+
+def make_directories(path: str) -> None:
+    """Make a directory and its parents, readable by everybody; leave those that exist as they are."""
+    if not os.path.isdir(path):
+        parent = os.path.dirname(path)
+        if parent != path:
+            make_directories(parent)
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
+def ensure_directory(path: str, mode: int = 0o755, owner: str = "", group: str = "") -> None:
+    """Make a directory, or correct the mode of one that exists; its owner and group, too, where they are given."""
+    make_directories(path)
+    if owner:
+        os.chown(path, _uid(owner), _gid(group))
+    os.chmod(path, mode)
+
+
 def own(path: str, mode: int, owner: str, group: str) -> None:
     """Set owner and group first: chown(2) would clear a set-group-ID bit that is set before."""
     os.chown(path, _uid(owner), _gid(group))

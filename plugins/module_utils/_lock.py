@@ -14,6 +14,8 @@ import os
 import time
 import typing as t
 
+from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory
+
 LOCKS = "/run/flask-ops"
 
 
@@ -28,7 +30,7 @@ def lock(app: str, by: str, patience: float) -> t.Iterator[None]:
     :param by: who this is, for the next one to read.
     :param patience: seconds to wait for another run.
     """
-    os.makedirs(LOCKS, exist_ok=True)
+    ensure_directory(LOCKS)
     path = os.path.join(LOCKS, f"{app}.lock")
     deadline = time.monotonic() + patience
     with open(path, "a+", encoding="utf-8") as stream:

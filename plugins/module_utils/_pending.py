@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import os
 
+from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory
+
 DIRECTORY = "/run/flask-ops"
 """Empty after a reboot, when every unit starts afresh and has read everything."""
 
 
 def remember(unit: str) -> None:
-    os.makedirs(DIRECTORY, exist_ok=True)
+    ensure_directory(DIRECTORY)
     with open(_marker(unit), "w", encoding="utf-8"):
         pass
 

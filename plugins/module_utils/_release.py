@@ -45,7 +45,13 @@ from ansible_collections.flask_ops.production.plugins.module_utils._app import (
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._environments import Environment, unused
-from ansible_collections.flask_ops.production.plugins.module_utils._files import State, own, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    State,
+    ensure_directory,
+    own,
+    remove,
+    write,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import source_of, ssh_prefix
 from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
@@ -231,9 +237,8 @@ class Builder:
         temporary = build_environment(app)["TMPDIR"]
         run(["rm", "--recursive", "--force", temporary], user=app.user)
         run(["mkdir", temporary], user=app.user)
-        os.mkdir(release.path, 0o755)
-        os.mkdir(release.code)
-        own(release.code, 0o700, app.user, app.user)
+        ensure_directory(release.path)
+        ensure_directory(release.code, 0o700, app.user, app.user)
         source_of(app).unpack(release.revision, release.code)
         self._link_shared_paths()
         environment = Environment(app, release.code, release.id, release.python_version)
@@ -412,7 +417,8 @@ def wait_until_gone(unit: str, timeout: float) -> None:
 def adopt_shared(app: App) -> bool:
     """Make ``shared/`` the app's, also where root kept it after an earlier app of that name was removed."""
     shared = os.path.join(app.root, "shared")
-    os.makedirs(shared, mode=0o750, exist_ok=True)
+    if not os.path.isdir(shared):
+        ensure_directory(shared, 0o750)
     if os.stat(shared).st_uid == pwd.getpwnam(app.user).pw_uid:
         return False
     run(["chown", "--recursive", "--no-dereference", f"{app.user}:{app.user}", shared])

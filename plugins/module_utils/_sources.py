@@ -29,7 +29,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._app import (
     build_environment,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import own, remove
+from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, remove
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 
 COMPRESSIONS: dict[bytes, t.Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
@@ -140,7 +140,7 @@ def ssh_command(app: App) -> t.Iterator[str]:
         yield base
         return
     user = pwd.getpwnam(app.user)
-    os.makedirs(LOCKS, exist_ok=True)
+    ensure_directory(LOCKS)
     with tempfile.TemporaryDirectory(prefix=ssh_prefix(app), dir=LOCKS) as home:
 
         def private(name: str, text: str) -> str:
@@ -282,9 +282,8 @@ def take_wheelhouse(app: App) -> str:
     place = os.path.join(home, app.wheelhouse)
     if "wheelhouse" in app.uploads:
         remove(home)
-        os.mkdir(home, 0o700)
-        own(home, 0o750, "root", app.user)
-        os.mkdir(f"{place}.new", 0o755)
+        ensure_directory(home, 0o750, "root", app.user)
+        ensure_directory(f"{place}.new")
         # Made by our own action plugin, and names files alone: root can unpack it.
         run([*EXTRACT, f"--directory={place}.new", f"--file={app.uploads['wheelhouse']}"])
         os.rename(f"{place}.new", place)

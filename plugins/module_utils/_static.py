@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import remove
+from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, remove
 
 COMPRESSIBLE = frozenset(
     ".css .csv .eot .htm .html .ico .js .json .map .md .mjs .otf .svg .ttf .txt .wasm .webmanifest .xml".split()
@@ -54,7 +54,7 @@ def keep(current: str, old: str, seconds: int) -> None:
         copy = os.path.join(old, os.path.relpath(path, current))
         # What is in the way: a directory of an earlier release that had the name of this file, or the reverse.
         with contextlib.suppress(FileExistsError, NotADirectoryError):
-            os.makedirs(os.path.dirname(copy), mode=0o755, exist_ok=True)
+            ensure_directory(os.path.dirname(copy))
             if not os.path.isdir(copy):
                 shutil.copyfile(path, f"{copy}.new")
                 os.chmod(f"{copy}.new", 0o644)

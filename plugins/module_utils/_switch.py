@@ -43,6 +43,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     Entry,
     State,
     Transaction,
+    ensure_directory,
     link,
     own,
     remove,
@@ -274,9 +275,7 @@ class Host:
     def record(self, deploy: dict[str, object]) -> None:
         """Append a line to the log of the deploys."""
         directory = os.path.dirname(DEPLOYS)
-        if not os.path.isdir(directory):
-            os.mkdir(directory, 0o755)
-            own(directory, 0o755, "root", "root")
+        ensure_directory(directory)
         fresh = not os.path.exists(DEPLOYS)
         # One write(2) to a file that is opened to append: two apps' runs cannot mix their lines.
         with open(DEPLOYS, "ab", buffering=0) as stream:

@@ -13,7 +13,7 @@ import os
 import typing as t
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import link, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, link, remove, write
 
 UV = (
     "uv==0.13.9"
@@ -42,9 +42,9 @@ def ensure_uv(wheels: str = "") -> str:
     """
     version = UV.split("==", 1)[1].split()[0]
     home = os.path.join(TOOLS, f"uv-{version}")
+    ensure_directory(TOOLS)
     if not os.path.exists(f"{home}/.complete"):
         remove(home)
-        os.makedirs(TOOLS, mode=0o755, exist_ok=True)
         # Debian has a wheel of pip, which runs as it is: to install it first takes as long as all the rest.
         wheel = next(iter(glob.glob("/usr/share/python-wheels/pip-*.whl")), "")
         run(["/usr/bin/python3", "-m", "venv", *(["--without-pip"] if wheel else []), home])

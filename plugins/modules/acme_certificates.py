@@ -147,6 +147,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._certificates
     publish,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._files import set_umask
 
 OPTIONS = {
     "certificates": {"type": "list", "elements": "dict", "required": True},
@@ -182,6 +183,7 @@ SETTINGS = (
 
 
 def main() -> None:
+    set_umask()
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     try:
         with lock():

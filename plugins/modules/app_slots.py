@@ -92,7 +92,7 @@ apps:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
     SLOTS,
@@ -145,6 +145,7 @@ APP = {
 
 
 def main() -> None:
+    set_umask()
     module = AnsibleModule(
         argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}},
         supports_check_mode=True,

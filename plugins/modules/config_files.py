@@ -152,6 +152,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     Change,
     Entry,
     Transaction,
+    set_umask,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import forget, remember, remembered
 
@@ -160,6 +161,7 @@ UNITS = "/etc/systemd/system/"
 
 
 def main() -> None:
+    set_umask()
     # The action plugin of the same name has expanded `each`, rendered `src` and told secret files from others.
     module = AnsibleModule(
         argument_spec={

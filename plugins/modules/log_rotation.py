@@ -60,7 +60,13 @@ from itertools import combinations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, Transaction
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    FILE_OPTIONS,
+    Entry,
+    Transaction,
+    ensure_directory,
+    set_umask,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import MARKER, Answer, ask, overlap
 
 MAIN = "/etc/logrotate.conf"
@@ -69,6 +75,7 @@ INCLUDE = re.compile(rf"^[ \t]*include[ \t]+{re.escape(DIRECTORY)}/?[ \t]*$", re
 
 
 def main() -> None:
+    set_umask()
     # The action plugin of the same name has rendered one file for each entry.
     paths = {"type": "list", "elements": "str", "required": True}
     module = AnsibleModule(
@@ -144,7 +151,7 @@ def ask_with(ours: dict[str, bytes], leave_out: list[str]) -> Answer:
         raise CommandError(f"{MAIN} does not say 'include {DIRECTORY}': what is written there would not be read")
     with tempfile.TemporaryDirectory() as copy:
         directory = os.path.join(copy, "logrotate.d")
-        os.mkdir(directory)
+        ensure_directory(directory)
         for item in os.scandir(DIRECTORY):
             if item.is_file() and item.path not in leave_out:
                 shutil.copy(item.path, directory)

@@ -58,7 +58,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
-from ansible_collections.flask_ops.production.plugins.module_utils._files import link
+from ansible_collections.flask_ops.production.plugins.module_utils._files import link, set_umask
 
 UNITS = "/etc/systemd/system"
 PATIENCE = 300
@@ -75,6 +75,7 @@ SLOW = 3600
 
 
 def main() -> None:
+    set_umask()
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},

@@ -125,7 +125,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import opened
+from ansible_collections.flask_ops.production.plugins.module_utils._files import opened, set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError, lock
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
     Builder,
@@ -167,6 +167,7 @@ UNKNOWN = "known-after-the-build"
 
 
 def main() -> None:
+    set_umask()
     module = AnsibleModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True, "options": APP},

@@ -60,6 +60,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._uv import (
     TOOLS,
     build_tool,
@@ -69,6 +70,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._uv import (
 
 
 def main() -> None:
+    set_umask()
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -105,7 +105,13 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import link, remove
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    ensure_directory,
+    link,
+    make_directories,
+    remove,
+    set_umask,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import remember
 
 DAYS = 3650
@@ -126,6 +132,7 @@ SITE = {
 
 
 def main() -> None:
+    set_umask()
     module = AnsibleModule(
         argument_spec={
             "sites": {"type": "list", "elements": "dict", "options": SITE, "required": True},
@@ -171,7 +178,7 @@ def ensure_site(site: dict, params: dict, check_mode: bool) -> bool:
         target = os.readlink(place)
     astray = not os.path.islink(place) or os.readlink(place) != target
     if astray and not check_mode:
-        os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+        make_directories(os.path.dirname(place))
         link(place, target)
     return missing or copied or astray
 
@@ -229,7 +236,7 @@ def content(path: str) -> bytes:
 def copy(own: str, files: dict) -> None:
     new = f"{own}.new"
     remove(new)
-    os.makedirs(new, mode=0o755)
+    ensure_directory(new)
     for file in FILES:
         handle = os.open(os.path.join(new, file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as stream:
@@ -260,7 +267,7 @@ def make(pair: str, domains: list[str]) -> None:
     """Make both files in a directory beside their place, and rename it last: a key never meets another's certificate."""
     new = f"{pair}.new"
     remove(new)
-    os.makedirs(new, mode=0o755)
+    ensure_directory(new)
     run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),

@@ -445,6 +445,26 @@ def plugins_are_documented(tree: Tree) -> Complaints:
                 yield f"{path}: no example uses flask_ops.production.{name}"
 
 
+@promise(
+    (
+        {"plugins/modules/web.py": "import os\ndef main():\n    set_umask()\n    os.makedirs('/x')\n"},
+        "ensure_directory",
+    ),
+    ({"plugins/module_utils/_web.py": "import os\nos.mkdir('/x')\n"}, "ensure_directory"),
+    ({"plugins/modules/web.py": "def main():\n    write()\n"}, "does not begin with set_umask()"),
+)
+def modes_do_not_depend_on_the_umask(tree: Tree) -> Complaints:
+    """A hardened host has a umask for root that hides new directories from nginx and the apps."""
+    for path in tree.files("plugins/modules/*.py", "plugins/module_utils/*.py"):
+        text = tree.text(path)
+        if not path.endswith("/_files.py") and re.search(r"\bos\.(mkdir|makedirs)\(", text):
+            yield f"{path}: use ensure_directory() or make_directories() of _files.py"
+        main = re.search(r"^def main\(.*\n((?:    #.*\n)*)(.*)", text, re.MULTILINE)
+        reads_only = path.endswith(("_info.py", "_facts.py"))
+        if path.startswith("plugins/modules/") and main and not reads_only and "set_umask()" not in main[2]:
+            yield f"{path}: main() does not begin with set_umask()"
+
+
 def _strings(source: str) -> dict[str, str]:
     """The module-level names that hold a text which is not empty."""
     return {

@@ -125,3 +125,14 @@ def test_a_build_that_was_interrupted_is_repaired(host, build):
     assert host.file(f"{newest}/.complete").exists
     with host.sudo("fromgit"):
         assert host.run(f"{newest}/venv/bin/python -c 'import flask'").rc == 0
+
+
+def test_one_host_has_a_strict_umask(host):
+    if host.backend.host != "debian12":
+        pytest.skip("prepare.yml gives it to Debian 12 only")
+    with host.sudo():
+        assert host.check_output("umask") == "0027"
+    modes = host.check_output(
+        "stat --format %a /run/flask-ops /opt/flask-ops /srv/fromdir/environments /srv/fromdir/releases/*"
+    )
+    assert set(modes.split()) == {"755"}

@@ -8,6 +8,7 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     Entry,
     State,
     Transaction,
+    ensure_directory,
     link,
+    make_directories,
     remove,
+    set_umask,
     write,
 )
 from hypothesis import given
@@ -27,6 +31,13 @@ from hypothesis import strategies as st
 # Whoever runs the tests may give files to nobody else.
 ME = {"owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name}
 NOBODY_KNOWN = "no-such-user-0"
+
+
+@pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
 
 
 def entry(path: Path | str, kind: str = "file", **rest: Any) -> Entry:
@@ -366,3 +377,46 @@ def test_a_copy_has_the_content_of_the_other_file(tmp_path: Path):
     (tmp_path / "origin").write_bytes(b"secret")
     made = Entry.from_params(params(copy_of=str(tmp_path / "origin")), secret=True)
     assert (made.content, made.secret) == (b"secret", True)
+
+
+# --- directories -----------------------------------------------------------------------------------------------------
+
+
+def modes(*paths: Path) -> list[int]:
+    return [stat.S_IMODE(path.stat().st_mode) for path in paths]
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_new_directory_and_its_parents_have_the_same_modes_under_every_umask(tmp_path: Path):
+    ensure_directory(str(tmp_path / "a" / "b" / "c"), 0o750)
+    assert modes(tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c") == [0o755, 0o755, 0o750]
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_directory_that_an_earlier_run_left_closed_is_opened(tmp_path: Path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o700)
+    ensure_directory(str(closed), **ME)
+    assert modes(closed) == [0o755]
+
+
+def test_a_directory_that_is_only_made_where_it_is_missing_keeps_its_mode(tmp_path: Path):
+    tmp_path.chmod(0o710)
+    make_directories(str(tmp_path))
+    make_directories(str(tmp_path / "new"))
+    assert modes(tmp_path, tmp_path / "new") == [0o710, 0o755]
+
+
+def test_a_file_in_the_place_of_a_directory_is_an_error(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        ensure_directory(str(tmp_path / "file"))
+
+
+@pytest.mark.usefixtures("umask")
+def test_what_a_module_makes_without_a_mode_is_readable(tmp_path: Path):
+    set_umask()
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    assert modes(tmp_path / "file", tmp_path / "directory") == [0o644, 0o755]
