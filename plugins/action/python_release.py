@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
 import tempfile
@@ -33,6 +34,7 @@ class ActionModule(ActionBase):
         given = {app["name"]: app for app in arguments["apps"]}
         arguments["apps"] = [self._described(app) for app in arguments["apps"]]
         arguments["by"] = f"{getpass.getuser()}@{socket.gethostname()}"
+        arguments["proxies"] = sealed(json.dumps(arguments.get("proxies") or {}))
         result = self._build(arguments, task_vars)
         wanted = result.get("wanted_uploads")
         if wanted and not result.get("failed"):

@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._uv import proxies
 
 EXTRACT = ("tar", "--extract", "--no-same-owner")
 """Always run as the app's user, who cannot write anywhere else, whatever names an archive holds."""
@@ -75,8 +76,11 @@ class App:
 
 
 def build_environment(app: App) -> dict[str, str]:
-    """The whole environment of a build: nothing of whoever runs Ansible leaks into a release."""
+    """The whole environment of a build. Of the environment that Ansible runs in, only HTTP proxies are passed on."""
     return {
+        **proxies(),
+        # Files in a wheel cannot be older than 1980, and those of an archive may be.
+        "SOURCE_DATE_EPOCH": "315532800",
         "HOME": app.build,
         "TMPDIR": os.path.join(app.build, "tmp"),
         "PATH": "/usr/local/bin:/usr/bin:/bin",

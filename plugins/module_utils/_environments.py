@@ -33,7 +33,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
 from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, remove, write
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import take_wheelhouse
-from ansible_collections.flask_ops.production.plugins.module_utils._uv import SETTINGS, ensure_uv
+from ansible_collections.flask_ops.production.plugins.module_utils._uv import SETTINGS, ensure_uv, proxies
 
 FORMAT = "1"
 """Goes into every digest. Raised when the same inputs no longer give the same environment."""
@@ -226,7 +226,7 @@ class Environment:
     def _install(self, *arguments: str) -> None:
         wheels = ["--no-index", "--find-links", take_wheelhouse(self.app)] if self.app.wheelhouse else []
         if self.app.installer == "pip":
-            pip = [f"{self.path}/bin/python", "-m", "pip", "install", "--quiet", "--no-input"]
+            pip = [f"{self.path}/bin/python", "-P", "-m", "pip", "install", "--quiet", "--no-input"]
             self._run([*pip, "--disable-pip-version-check", *wheels, *arguments])
         else:
             self._uv("pip", "install", "--quiet", "--python", f"{self.path}/bin/python", *wheels, *arguments)
@@ -241,15 +241,24 @@ class Environment:
             **build_environment(app),
             "UV_CACHE_DIR": os.path.join(app.build, "cache"),
             "UV_PROJECT_ENVIRONMENT": self.path,
+            # A .python-version in the source does not decide.
+            "UV_PYTHON": app.python,
             # Among them copies instead of hard links: the environment is handed to root, and the cache stays the app's.
             **SETTINGS,
             # An address with a password is in no argument list.
             **({"UV_INDEX": app.extra_index, "PIP_EXTRA_INDEX_URL": app.extra_index} if app.extra_index else {}),
         }
         try:
-            run(argv, env=environment, cwd=app.build, user=app.user, timeout=1800)
+            # Paths in a requirements file are relative to the top of the source.
+            run(argv, env=environment, cwd=self.code, user=app.user, timeout=1800)
         except CommandError as error:
-            raise CommandError(without_password(str(error), app.extra_index)) from None
+            raise CommandError(without_passwords(str(error), app.extra_index, *proxies().values())) from None
+
+
+def without_passwords(text: str, *urls: str) -> str:
+    for url in urls:
+        text = without_password(text, url)
+    return text
 
 
 def without_password(text: str, url: str) -> str:

@@ -26,6 +26,14 @@ UV = (
 TOOLS = "/opt/flask-ops"
 """Where uv and the programs live on the host."""
 
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def proxies() -> dict[str, str]:
+    """The HTTP proxies that this run was given, for the programs that fetch something."""
+    return {name: value for name, value in os.environ.items() if name.lower() in PROXIES}
+
+
 SETTINGS = {
     "UV_PYTHON_DOWNLOADS": "never",
     # The host's own authorities: a company's mirror is trusted as everything else on the host trusts it.
@@ -88,6 +96,7 @@ def build_tool(name: str, home: str, requirements: str, extra: t.Sequence[str], 
     uv = ensure_uv()
     environment = {
         **SETTINGS,
+        **proxies(),
         "UV_NO_CACHE": "1",
         "HOME": "/root",
         "PATH": "/usr/local/bin:/usr/bin:/bin",

@@ -53,6 +53,12 @@ options:
     description: Seconds to wait for another run that works on the same app; then this one fails, and names it.
     type: int
     default: 300
+  proxies:
+    description:
+      - The HTTP proxies that builds use, as environment variables such as C(https_proxy) and C(no_proxy).
+      - Those in the environment of the task are used as well.
+    type: dict
+    default: {}
   extra_requirements:
     description: What each environment gets when the app does not bring it; lines of a requirements file.
     type: list
@@ -119,6 +125,7 @@ wanted_uploads:
 """
 
 import contextlib
+import json
 import os
 import typing as t
 
@@ -181,6 +188,7 @@ def main() -> None:
             "step": {"type": "str", "choices": ["build", "migrate"], "default": "build"},
             "lock_timeout": {"type": "int", "default": 300},
             "python": {"type": "str", "default": "/usr/bin/python3"},
+            "proxies": {"type": "str", "default": "", "no_log": True},
             "extra_requirements": {"type": "list", "elements": "str", "default": []},
             "extra_requirements_of": {"type": "dict", "default": {}},
             "pinned": {"type": "dict", "default": {}},
@@ -188,6 +196,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.environ.update(json.loads(opened(module.params["proxies"]) or "{}"))
     warnings: list[str] = []
     result: dict = {}
     failure = ""

@@ -32,6 +32,10 @@ IGNORED = {
 """What is left out of a directory that git does not track: histories, environments, caches, local secrets."""
 
 
+EARLIEST = 315532800
+"""The first second of 1980, the earliest time that a zip, and so a wheel, can hold."""
+
+
 class Digest:
     """A writable that only remembers the SHA-256 of what it was given."""
 
@@ -113,7 +117,7 @@ def _write(directory: Path, stream: t.IO[bytes], choose: t.Callable[[Path], list
             path = directory / name
             info = archive.gettarinfo(path, arcname=name)
             # Times, owners and this machine's umask are not part of a release.
-            info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+            info.mtime, info.uid, info.gid, info.uname, info.gname = EARLIEST, 0, 0, "", ""
             info.mode = 0o755 if info.mode & 0o100 else 0o644
             if info.islnk():
                 # A second name of a file that this archive already holds is a file of its own in a release.

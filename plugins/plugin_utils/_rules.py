@@ -514,6 +514,16 @@ RULES: dict[str, Rule] = {
     "python_app_extra_requirements[]": Rule(
         is_requirement, "must be one line of a requirements file that names a package", "gunicorn==27.0.1"
     ),
+    "python_app_proxies{key}": matches(
+        r"(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY",
+        "must be http_proxy, https_proxy, all_proxy or no_proxy",
+        "https_proxy",
+    ),
+    "python_app_proxies{value}": Rule(
+        lambda value: isinstance(value, str) and re.fullmatch(r"[^\s\x00-\x1f\x7f]+", value) is not None,
+        "must be a URL, or for no_proxy a list of hosts with commas",
+        "http://proxy.example.com:3128",
+    ),
     "python_app_extra_requirements_of{key}": Rule(is_app_name, "must be the name of an app", "shop"),
     "python_app_extra_requirements_of{value}": Rule(
         lambda value: (

@@ -186,7 +186,9 @@ def test_links_are_packed_as_links_and_nothing_else_is_known_of_this_machine(sho
         "latest": "shop",
     }
     assert {name for name, info in infos.items() if info.mode & 0o100 and info.isreg()} == {"run.sh"}
-    assert {(info.mtime, info.uid, info.gid, info.uname, info.gname) for info in infos.values()} == {(0, 0, 0, "", "")}
+    assert {(info.mtime, info.uid, info.gid, info.uname, info.gname) for info in infos.values()} == {
+        (315532800, 0, 0, "", "")
+    }
 
 
 def test_a_file_with_two_names_is_packed_twice(shop: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
+from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError, build_environment
 from ansible_collections.flask_ops.production.plugins.module_utils._environments import (
     Environment,
     dependencies,
@@ -134,6 +134,19 @@ def test_an_environment_goes_when_no_release_links_to_it(tmp_path: Path):
     (tmp_path / "releases" / "r1" / "venv").symlink_to("../../environments/used")
     found = unused(app(root=str(tmp_path)), [str(tmp_path / "releases" / "r1")])
     assert found == [str(tmp_path / "environments" / "unused")]
+
+
+def test_proxies_reach_a_build_and_no_other_variable_does(monkeypatch: pytest.MonkeyPatch):
+    for name in ("https_proxy", "NO_PROXY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, f"value of {name}")
+    environment = build_environment(app())
+    assert environment["https_proxy"] == "value of https_proxy"
+    assert "NO_PROXY" in environment
+    assert "AWS_SECRET_ACCESS_KEY" not in environment
+
+
+def test_a_build_makes_no_file_older_than_a_zip_can_hold():
+    assert int(build_environment(app())["SOURCE_DATE_EPOCH"]) >= 315532800
 
 
 def test_a_password_is_taken_out_of_what_a_program_says():

@@ -397,7 +397,7 @@ def test_a_directory_that_an_earlier_run_left_closed_is_opened(tmp_path: Path):
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0o700)
-    ensure_directory(str(closed), **ME)
+    ensure_directory(str(closed))
     assert modes(closed) == [0o755]
 
 

@@ -631,6 +631,7 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "python_app_python": ["", "python3", "/usr/bin/../x", "/usr/bin/python3 -c", "/usr/bin/python3\n"],
     "python_app_keep_releases": [0, -1, 101, True, "3"],
     "python_app_extra_requirements": [[""], ["-r x"], ["--index-url=x"], ["gunicorn\n-r x"], "gunicorn", [1]],
+    "python_app_proxies": [[], {"ftp_proxy": "http://x"}, {"https_proxy": ""}, {"https_proxy": "http://x y"}, {"http_proxy": 1}],
     "python_app_extra_requirements_of": [
         [], {"Shop": []}, {"shop": "gunicorn"}, {"shop": ["-r x"]}, {"shop": [1]}, {"shop": ["gunicorn\n-r x"]},
     ],
@@ -704,9 +705,8 @@ GOOD_TOGETHER = {
 def test_a_bad_variable_of_a_role_is_refused(name: str, value: Any):
     errors = variable_errors({name: value}, EVERY_ROLE)
     assert len(errors) == 1, errors
-    assert errors[0].startswith(
-        (f"{name}: ", f"{name}[0]: ", f"{name}.shop: ", f"{name}.kid: ", f"{name}.hmac_key: ", f"{name}.dns_x: ")
-    )
+    keys = ("shop", "kid", "hmac_key", "dns_x", "http_proxy", "https_proxy")
+    assert errors[0].startswith((f"{name}: ", f"{name}[0]: ", *(f"{name}.{key}: " for key in keys)))
     assert "\n" not in errors[0]
 
 
@@ -942,6 +942,8 @@ LANDS_IN: dict[str, str] = {
     "python_app_python": ARGUMENT + " ",
     "python_app_extra_requirements[]": ARGUMENT,
     "python_app_extra_requirements_of{key}": UNIT,
+    "python_app_proxies{key}": UNIT,
+    "python_app_proxies{value}": CONTROL + " ",
     "metrics.statsd": CONTROL + ' "\\',  # Python
     "sandbox.without[]": UNIT,
     "gunicorn_systemd_environment_file": UNIT,
