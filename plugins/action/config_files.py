@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
 
-PASSED_ON = ("validate", "refuse", "reload", "stop")
+PASSED_ON = ("validate", "refuse", "isolate", "reload", "reload_log", "stop")
 
 
 class ActionModule(RenderingAction):

@@ -43,7 +43,7 @@ class Entry:
     ``kind`` is ``file`` (with ``content``), ``touch`` (a file with whatever others write into it, such as a log),
     ``directory``, ``link`` (with ``target``) or ``absent``.
     ``mode`` is an integer as for :func:`os.chmod`; ``owner`` and ``group`` are names.
-    The content of a ``secret`` file never appears in a diff.
+    The content of a ``secret`` file never appears in a diff. ``item`` is the name of the item that it is for, if any.
     """
 
     dest: str
@@ -54,6 +54,7 @@ class Entry:
     owner: str = "root"
     group: str = "root"
     secret: bool = False
+    item: str = ""
 
     @classmethod
     def from_params(cls, item: dict[str, t.Any], secret: bool = False, must_exist: bool = True) -> Entry:
@@ -77,6 +78,7 @@ class Entry:
             owner=item["owner"],
             group=item["group"],
             secret=secret,
+            item=item.get("item") or "",
         )
 
 
@@ -90,6 +92,7 @@ FILE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "mode": {"type": "str"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
+    "item": {"type": "str"},
     "position": {"type": "int", "required": True},
 }
 """How a module's argument spec declares one entry. The action plugins send it complete."""

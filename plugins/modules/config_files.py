@@ -83,18 +83,32 @@ options:
         type: bool
         default: false
   validate:
-    description: A command, run on the host after the files are written, that must end with status 0.
+    description:
+      - A command, run on the host after the files are written, that must exit with status 0.
+      - It also runs when no file differs, so that a file that was written by hand and is wrong is noticed.
     type: str
   refuse:
-    description: A regular expression for what O(validate) only warns about. Files about which it says that are refused, too.
+    description: A regular expression. Warnings of O(validate) that match it are errors.
     type: str
+  isolate:
+    description:
+      - Whether an item of O(files[].each) whose files O(validate) refuses is left as it was, and all others are applied.
+      - The item's key C(name) identifies it in RV(failures).
+    type: bool
+    default: false
   reload:
     description:
       - The systemd units that read these files. When a file has changed, one that is active is reloaded.
       - One that is not active is started, also when no file has changed.
-      - When one does not run afterwards, every file is put back, and those that ran before are started again.
+      - When one does not run afterwards, or runs with its old configuration, every file is put back, and those that ran
+        before are started again.
     type: list
     elements: str
+  reload_log:
+    description:
+      - Log file of a unit whose master process starts new workers after each reload, as nginx does. A reload without new
+        workers failed, and this file has the reason.
+    type: str
   stop:
     description: Units that are to run no more, once the files are written. One that systemd does not know is fine.
     type: list
@@ -119,7 +133,9 @@ EXAMPLES = r"""
         each: "{{ nginx_proxy_sites }}"
         as: site
     validate: nginx -t
+    isolate: true
     reload: nginx.service
+    reload_log: /var/log/nginx/error.log
 """
 
 RETURN = r"""
@@ -132,20 +148,22 @@ reloaded:
   description: Whether the units were reloaded or started.
   returned: always
   type: bool
+failures:
+  description: By name of the item, the reason why its files are as they were before. Only O(isolate) fills it.
+  returned: always
+  type: dict
 """
 
 import contextlib
 import re
 import shlex
-import time
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
     CommandError,
-    journal,
     run,
     systemctl,
-    unit_properties,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._files import (
     FILE_OPTIONS,
@@ -155,14 +173,18 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     set_umask,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import forget, remember, remembered
+from ansible_collections.flask_ops.production.plugins.module_utils._reload import is_active, reload_unit
 
 UNITS = "/etc/systemd/system/"
-"""systemd reads what is here only when it is told to."""
+"""systemd reads the files below it only at a daemon-reload."""
+
+PLACE = re.compile(r"(/[^\s:\"']+):([0-9]+)")
+"""A file and a line, as programs name them in their errors."""
 
 
 def main() -> None:
     set_umask()
-    # The action plugin of the same name has expanded `each`, rendered `src` and told secret files from others.
+    # The action plugin of the same name has expanded `each`, rendered `src` and set secret files apart.
     module = AnsibleModule(
         argument_spec={
             "files": {"type": "list", "elements": "dict", "options": FILE_OPTIONS},
@@ -173,7 +195,9 @@ def main() -> None:
             },
             "validate": {"type": "str"},
             "refuse": {"type": "str"},
+            "isolate": {"type": "bool", "default": False},
             "reload": {"type": "list", "elements": "str"},
+            "reload_log": {"type": "str"},
             "stop": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
@@ -184,67 +208,146 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
+class Refused(CommandError):
+    """The files that are on the host now are refused."""
+
+    def __init__(self, message: str, items: set[str]) -> None:
+        super().__init__(message)
+        self.items = items
+        """The items whose files the message is about."""
+
+
 def bring_to_state(params: dict, check_mode: bool) -> dict:
     """Plan, apply, validate, reload; or take everything back."""
-    transaction, units = Transaction(entries(params, must_exist=not check_mode)), params["reload"] or []
-    changes, idle = transaction.plan(), [unit for unit in units if not is_active(unit)]
+    wanted, units = entries(params, must_exist=not check_mode), params["reload"] or []
+    changes, idle = Transaction(wanted).plan(), [unit for unit in units if not is_active(unit)]
     unread = [unit for unit in units if remembered(unit)]
     unwanted = [unit for unit in params["stop"] or [] if is_active(unit)]
-    result = {
+    result: dict[str, t.Any] = {
         "changed": bool(changes or unread or idle or unwanted),
         "changed_files": [change.entry.dest for change in changes],
         "diff": [change.diff() for change in changes],
         "reloaded": False,
+        "failures": {},
     }
+    if not changes:
+        validate(params, wanted)
     if check_mode or not result["changed"]:
         return result
     if changes or unread or idle:
-        carry_out(transaction, changes, params, idle, unread)
-        result["reloaded"] = bool(units)
+        changes, result["failures"] = carry_out(wanted, params, idle, unread)
+        result["reloaded"] = bool(units) and bool(changes or unread or idle)
+        result["changed"] = bool(changes or unread or idle or unwanted)
+        result["changed_files"] = [change.entry.dest for change in changes]
+        result["diff"] = [change.diff() for change in changes]
     for unit in unwanted:
         systemctl("stop", unit)
     return result
 
 
 def carry_out(
-    transaction: Transaction, changes: list[Change], params: dict, idle: list[str], unread: list[str]
-) -> None:
+    wanted: list[Entry], params: dict, idle: list[str], unread: list[str]
+) -> tuple[list[Change], dict[str, str]]:
     """Write, validate, reload or start; or take everything back.
 
-    :param changes: what the transaction has planned.
     :param idle: units that do not run before.
-    :param unread: units that have not read what an interrupted run wrote.
+    :param unread: units that have not read the files of an interrupted run.
+    :return: the changes that were made, and the items that were left as they were, each with the reason.
     """
     units = params["reload"] or []
-    new_units = any(change.entry.dest.startswith(UNITS) for change in changes)
     for unit in units:
         remember(unit)
-    transaction.apply()
     try:
-        if params["validate"]:
-            said = run(shlex.split(params["validate"]), warnings=True)
-            refused = [line for line in said.splitlines() if params["refuse"] and re.search(params["refuse"], line)]
-            if refused:
-                raise CommandError("\n".join(refused))
+        transaction, changes, failures = apply_valid(wanted, params)
+    except CommandError as error:
+        forget_all(units, unread)
+        raise CommandError(f"The new configuration was refused; every file is as it was before.\n{error}") from error
+    new_units = any(change.entry.dest.startswith(UNITS) for change in changes)
+    asked: list[str] = []
+    try:
         if new_units:
             systemctl("daemon-reload")
-        for unit in units:
-            reload_unit(unit)
+        for unit in units if changes or unread or idle else []:
+            asked.append(unit)
+            reload_unit(unit, params["reload_log"])
     except CommandError as error:
         transaction.revert()
         if new_units:
-            systemctl("daemon-reload")
-        for unit in units:
-            if unit not in unread:
-                forget(unit)
-            if unit not in idle and not is_active(unit):
+            with contextlib.suppress(CommandError):
+                systemctl("daemon-reload")
+        # One that refused the new files may still be at them: its mark stays, and the next run reloads it.
+        forget_all([unit for unit in units if unit not in asked], unread)
+        for unit in asked:
+            if unit not in idle and (unit != asked[-1] or not is_active(unit)):
                 with contextlib.suppress(CommandError):
-                    systemctl("restart", unit)
-        what = "The new configuration was refused, and every file is as it was before. " if changes else ""
-        raise CommandError(f"{what}{error}") from error
+                    systemctl("reload-or-restart", unit)
+        taken_back = "The reload failed; every file is as it was before.\n" if changes else ""
+        raise CommandError("\n".join([f"{taken_back}{error}", *failures.values()])) from error
     transaction.commit()
+    forget_all(units, [])
+    return changes, failures
+
+
+def apply_valid(wanted: list[Entry], params: dict) -> tuple[Transaction, list[Change], dict[str, str]]:
+    """Write the files, without those of items that are refused; or nothing, if the rest is refused too."""
+    failures: dict[str, str] = {}
+    while True:
+        transaction = Transaction([entry for entry in wanted if entry.item not in failures])
+        changes = transaction.plan()
+        transaction.apply()
+        try:
+            validate(params, wanted, set(failures))
+            return transaction, changes, failures
+        except Refused as error:
+            transaction.revert()
+            changed = {change.entry.item for change in changes}
+            blamed = error.items & changed - {""}
+            if not params["isolate"] or not blamed:
+                raise CommandError("\n".join(dict.fromkeys([*failures.values(), str(error)]))) from error
+            failures |= dict.fromkeys(blamed, str(error))
+
+
+def validate(params: dict, wanted: list[Entry], tolerated: t.Collection[str] = ()) -> None:
+    """Ask the command whether the files that are on the host now are right.
+
+    :param tolerated: items whose warnings are known: their files are as they were before.
+    :raises Refused: with the lines that the message names, which may be gone a moment later.
+    """
+    if not params["validate"]:
+        return
+    try:
+        said = run(shlex.split(params["validate"]), warnings=True)
+    except CommandError as error:
+        raise Refused(explained(str(error), wanted), items_of(str(error), wanted)) from error
+    for line in said.splitlines():
+        if params["refuse"] and re.search(params["refuse"], line) and not items_of(line, wanted) & set(tolerated):
+            raise Refused(line, items_of(line, wanted))
+
+
+def items_of(message: str, wanted: list[Entry]) -> set[str]:
+    """The items that a message is about: of the file that it names, or of the files that hold the path or name it quotes."""
+    places = {path for path, _line in PLACE.findall(message)}
+    named = {entry.item for entry in wanted if entry.dest in places} - {""}
+    quoted = places or {text for text in re.findall(r'"([^"\s]+)"', message) if re.search(r"[/.]", text)}
+    return named or {entry.item for entry in wanted if any(text.encode() in entry.content for text in quoted)} - {""}
+
+
+def explained(message: str, wanted: list[Entry]) -> str:
+    """A message with the lines that it names, or with a word on whose file it is."""
+    ours = {entry.dest: entry for entry in wanted}
+    for path, number in dict.fromkeys(PLACE.findall(message)):
+        if path not in ours:
+            message += f"\n{path} was not written by this collection: correct it, or remove it."
+        elif not ours[path].secret:
+            with contextlib.suppress(OSError, IndexError), open(path, encoding="utf-8", errors="replace") as stream:
+                message += f"\nLine {number} of {path}: {stream.read().splitlines()[int(number) - 1].strip()}"
+    return message
+
+
+def forget_all(units: list[str], unread: list[str]) -> None:
     for unit in units:
-        forget(unit)
+        if unit not in unread:
+            forget(unit)
 
 
 def entries(params: dict, must_exist: bool) -> list[Entry]:
@@ -252,23 +355,6 @@ def entries(params: dict, must_exist: bool) -> list[Entry]:
     described += [(item, True) for item in params["secret_files"] or []]
     described.sort(key=lambda pair: pair[0]["position"])
     return [Entry.from_params(item, secret, must_exist) for item, secret in described]
-
-
-def reload_unit(unit: str) -> None:
-    """Make a unit read its files, systemd those of the unit. A unit that reloads badly still runs, so ask systemd for the result."""
-    began = time.time()
-    try:
-        if unit_properties(unit, "NeedDaemonReload").get("NeedDaemonReload") == "yes":
-            systemctl("daemon-reload")
-        systemctl("reload-or-restart", unit)
-    except CommandError as error:
-        raise CommandError(f"{error}\n{journal(unit, began)}") from error
-    if not is_active(unit):
-        raise CommandError(f"{unit} is not active after its reload:\n{journal(unit, began)}")
-
-
-def is_active(unit: str) -> bool:
-    return unit_properties(unit, "ActiveState").get("ActiveState") in ("active", "reloading")
 
 
 if __name__ == "__main__":

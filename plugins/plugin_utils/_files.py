@@ -49,6 +49,8 @@ def _entry(file: dict[str, t.Any], item: dict[str, t.Any] | None, render: Render
     entry = {key: file[key] for key in PASSED_ON if key in file} | {"dest": file["dest"], "state": state}
     if item is not None:
         entry = {key: _fill(value, item) for key, value in entry.items()}
+        if "name" in item:
+            entry["item"] = item["name"]
     if state == "file" and "src" in file:
         source = file["src"] if item is None else _fill(file["src"], item)
         entry["content"] = render(source, {} if item is None else {file.get("as", "item"): item})

@@ -1,5 +1,7 @@
 """Runs that change something, that are refused, or that find something of somebody else. Each builds on the one before."""
 
+import contextlib
+import re
 import socket
 import ssl
 import time
@@ -10,6 +12,7 @@ import pytest
 from tests.waiting import eventually
 
 NAMES = ["echo.test.example", "new.test.example"]
+PENDING = "/run/flask-ops/nginx.service.pending"
 CONVERGE = Path(__file__).parents[2] / "shared" / "converge.yml"
 
 
@@ -29,15 +32,21 @@ def apply(host, play):
     return run
 
 
-def test_a_broken_file_of_somebody_else_stops_the_run_and_takes_our_change_back(host, apply, echo):
+@pytest.mark.parametrize("options", [{"client_max_body_size": "2m"}, {}], ids=["a change", "no change"])
+@pytest.mark.parametrize("directory", ["sites-enabled", "conf.d"])
+def test_a_broken_file_of_somebody_else_stops_every_run_and_takes_our_change_back(
+    host, apply, echo, options, directory
+):
+    foreign = f"/etc/nginx/{directory}/foreign.conf"
     with host.sudo():
-        host.check_output("sh -c 'echo nonsense > /etc/nginx/sites-enabled/foreign'")
+        host.check_output(f"sh -c 'echo nonsense > {foreign}'")
         before = host.file("/etc/nginx/sites-enabled/echo.conf").content_string
-        refused = apply({"client_max_body_size": "2m"})
+        refused = apply(options)
         after = host.file("/etc/nginx/sites-enabled/echo.conf").content_string
-        host.check_output("rm /etc/nginx/sites-enabled/foreign")
+        host.check_output(f"rm {foreign}")
     assert refused.status != 0
-    assert "/etc/nginx/sites-enabled/foreign" in refused.output
+    assert f"in {foreign}:" in refused.output
+    assert f"{foreign} was not written by this collection" in refused.output
     assert before == after
     assert echo.ask("/").status == 200
 
@@ -53,20 +62,60 @@ def test_a_name_of_ours_in_a_file_of_somebody_else_stops_the_run(host, apply, ec
     assert echo.ask("/").status == 200
 
 
-def test_a_snippet_that_nginx_refuses_is_taken_back(host, apply, echo):
-    refused = apply({"snippet": "nonsense on;"})
+def test_a_snippet_that_nginx_refuses_fails_its_site_and_the_others_are_applied(host, play, site, echo):
+    first, second, *_ = host.ansible.get_variables()["nginx_proxy_sites"]
+    broken = {**first, "snippet": "server_tokens off;\nnonsense on;"}
+    new = {"name": "new", "domains": ["new.test.example"], "snippet": "rubbish on;"}
+    refused = play(str(CONVERGE), nginx_proxy_sites=[broken, {**second, "hsts": {"max_age": 60}}, new])
     assert refused.status != 0
-    assert 'unknown directive "nonsense"' in refused.output
+    for name, directive in (("echo", "nonsense"), ("new", "rubbish")):
+        path = f"/etc/nginx/sites-enabled/{name}.conf"
+        assert re.search(rf'{name}: .* unknown directive "{directive}" in {path}:\d+', refused.output)
+        assert re.search(rf"Line \d+ of {path}: {directive} on;", refused.output)
     with host.sudo():
         assert "nonsense" not in host.file("/etc/nginx/sites-enabled/echo.conf").content_string
+        assert not host.file("/etc/nginx/sites-enabled/new.conf").exists
     assert echo.ask("/").status == 200
+    bystander = site("bystander", "bystander.test.example").ask("/")
+    assert (bystander.status, bystander.headers["Strict-Transport-Security"]) == (401, "max-age=60")
+    gone = play(str(CONVERGE), nginx_proxy_sites=[first, second, {"name": "new", "state": "absent"}])
+    assert gone.status == 0, gone.output
+
+
+def take(host, port):
+    """Have another process listen on a port."""
+    host.check_output(f"systemd-run --unit=taker /usr/bin/python3 -m http.server {port}")
+    host.check_output(f"sh -c 'for i in $(seq 50); do ss -Hltn sport = {port} | grep -q . && break; sleep 0.2; done'")
+
+
+def test_a_reload_that_nginx_did_not_take_fails_the_run_and_is_taken_back(host, apply, echo):
+    """`nginx -t` and `nginx -s reload` both exit with status 0."""
+    with host.sudo():
+        take(host, 8443)
+        refused = apply(nginx_proxy_https_port=8443)
+        site, marked = (host.file(path) for path in ("/etc/nginx/sites-enabled/echo.conf", PENDING))
+        assert "8443" not in site.content_string
+        assert marked.exists
+        assert host.run("systemctl restart nginx.service").succeeded
+        host.check_output("systemctl stop taker.service")
+    assert refused.status != 0
+    assert "nginx.service kept its old configuration after the reload" in refused.output
+    assert "8443 failed (98: Address already in use)" in refused.output
+    assert echo.ask("/").status == 200
+    taken = apply(nginx_proxy_https_port=8443)
+    assert taken.status == 0, taken.output
+    with host.sudo():
+        assert not host.file(PENDING).exists
+    with contextlib.closing(socket.create_connection((echo.address, 8443), timeout=20)):
+        pass
+    back = apply()
+    assert back.status == 0, back.output
 
 
 def test_a_port_that_is_taken_is_named_and_nginx_starts_when_it_is_free(host, apply, echo):
     with host.sudo():
         host.check_output("systemctl stop nginx.service")
-        host.check_output("systemd-run --unit=taker /usr/bin/python3 -m http.server 443")
-        host.check_output("sh -c 'for i in $(seq 50); do ss -Hltn sport = 443 | grep -q . && break; sleep 0.2; done'")
+        take(host, 443)
         refused = apply({"client_max_body_size": "2m"})
         host.check_output("systemctl stop taker.service")
     assert refused.status != 0
@@ -139,10 +188,10 @@ def test_a_certificate_that_somebody_else_provides_is_left_alone_until_it_is_gon
 def test_a_reload_that_was_missed_is_made_up_for(host, apply):
     with host.sudo():
         host.check_output("mkdir -p /run/flask-ops")
-        host.check_output("touch /run/flask-ops/nginx.service.pending")
+        host.check_output(f"touch {PENDING}")
         reloaded = apply({"domains": NAMES})
         assert (reloaded.status, reloaded.changed) == (0, True), reloaded.output
-        assert not host.file("/run/flask-ops/nginx.service.pending").exists
+        assert not host.file(PENDING).exists
 
 
 def test_an_absent_site_is_gone_and_its_neighbour_is_not(host, apply, echo, site):

@@ -63,7 +63,8 @@ def test_each_makes_one_entry_per_item_and_the_template_sees_it_under_its_name()
     file = {"dest": "/etc/{name}", "src": "x.j2", "as": "app", "owner": "{user}", "mode": "0600", "each": [SHOP, OLD]}
     shop, old = shown(file)
     assert shop == {
-        "dest": "/etc/shop", "state": "file", "content": "x.j2 with ['app']", "owner": "www", "mode": "0600", "position": 0,
+        "dest": "/etc/shop", "state": "file", "content": "x.j2 with ['app']", "owner": "www", "mode": "0600", "item": "shop",
+        "position": 0,
     }  # fmt: skip
     assert (old["dest"], old["state"]) == ("/etc/old", "absent")
     assert "content" not in old
@@ -124,6 +125,8 @@ class Systemd:
         monkeypatch.setattr(config_files, "remembered", self.remembered.__contains__)
         monkeypatch.setattr(config_files, "forget", self.remembered.discard)
         self.warnings = ""
+        self.wrong: dict[str, Path] = {}
+        self.stale: set[str] = set()
         monkeypatch.setattr(config_files, "run", self.run)
         monkeypatch.setattr(config_files, "reload_unit", self.reload)
         monkeypatch.setattr(config_files, "is_active", self.active.__contains__)
@@ -131,9 +134,15 @@ class Systemd:
 
     def run(self, argv: list[str], warnings: bool) -> str:
         self.act(argv[0])
+        for word, path in self.wrong.items():
+            for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+                if word in line:
+                    raise CommandError(f'unknown directive "{word}" in {path}:{number}')
         return self.warnings
 
-    def reload(self, unit: str) -> None:
+    def reload(self, unit: str, log: str | None = None) -> None:
+        if unit in self.stale:
+            raise CommandError(f"{unit} kept its old configuration")
         self.act(unit)
         self.reloads.append(unit)
         self.active.add(unit)
@@ -152,11 +161,25 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
 def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[str, Any]:
     file = {
         "dest": str(path), "state": "file", "content": sealed(content) if secret else content, "copy_of": None,
-        "target": None, "mode": None, "position": 0,
+        "target": None, "mode": None, "item": None, "position": 0,
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
     }  # fmt: skip
     lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
-    return {**lists, "validate": "nginx -t", "refuse": "conflicting", "reload": ["nginx.service"], "stop": None}
+    return {
+        **lists, "validate": "nginx -t", "refuse": "conflicting", "isolate": True, "reload": ["nginx.service"],
+        "reload_log": "/var/log/nginx/error.log", "stop": None,
+    }  # fmt: skip
+
+
+def sites(directory: Path, **contents: str) -> dict[str, Any]:
+    """The file of each site, by its name."""
+    params = nginx_files(directory / "unused")
+    (file,) = params["files"]
+    params["files"] = [
+        {**file, "dest": str(directory / name), "content": content, "item": name, "position": position}
+        for position, (name, content) in enumerate(contents.items())
+    ]
+    return params
 
 
 def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Systemd):
@@ -169,14 +192,15 @@ def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Sys
     assert (again["changed"], again["reloaded"], len(systemd.reloads)) == (False, False, 1)
 
 
-@pytest.mark.parametrize("refuser", ["nginx", "nginx.service"])
-def test_what_is_refused_is_taken_back(tmp_path: Path, systemd: Systemd, refuser: str):
+@pytest.mark.parametrize(("refuser", "marked"), [("nginx", set()), ("nginx.service", {"nginx.service"})])
+def test_what_is_refused_is_taken_back(tmp_path: Path, systemd: Systemd, refuser: str, marked: set[str]):
     (tmp_path / "site").write_text("old")
+    systemd.active.add("nginx.service")
     systemd.refused[refuser] = CommandError("unknown directive")
-    with pytest.raises(CommandError, match=r"refused, and every file is as it was before\. unknown directive"):
+    with pytest.raises(CommandError, match=r"every file is as it was before\.\nunknown directive"):
         bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
-    assert (systemd.reloads, systemd.remembered) == ([], set())
+    assert (systemd.reloads, systemd.remembered) == ([], marked)
 
 
 def test_a_unit_that_does_not_survive_its_new_files_runs_on_with_the_old_ones(tmp_path: Path, systemd: Systemd):
@@ -185,8 +209,89 @@ def test_a_unit_that_does_not_survive_its_new_files_runs_on_with_the_old_ones(tm
     systemd.refused["second.service"] = CommandError("it is not active")
     with pytest.raises(CommandError, match="it is not active"):
         bring_to_state(params, check_mode=False)
-    assert systemd.told == [("restart", "second.service")]
+    assert systemd.told == [("reload-or-restart", "first.service"), ("reload-or-restart", "second.service")]
+    assert systemd.remembered == {"first.service", "second.service"}
+
+
+def test_a_reload_that_was_not_taken_is_taken_back_and_repeated_by_the_next_run(tmp_path: Path, systemd: Systemd):
+    (tmp_path / "site").write_text("old")
+    systemd.active.add("nginx.service")
+    systemd.stale.add("nginx.service")
+    with pytest.raises(
+        CommandError, match=r"The reload failed; every file .* before\.\nnginx.service kept its old conf"
+    ):
+        bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    assert ((tmp_path / "site").read_text(), systemd.told) == ("old", [])
+    systemd.stale.clear()
+    assert bring_to_state(nginx_files(tmp_path / "site", "old"), check_mode=False)["reloaded"]
     assert systemd.remembered == set()
+
+
+def test_a_broken_file_of_somebody_else_is_noticed_though_none_of_ours_differs(tmp_path: Path, systemd: Systemd):
+    params = nginx_files(tmp_path / "site")
+    bring_to_state(params, check_mode=False)
+    foreign = tmp_path / "foreign"
+    foreign.write_text("fine;\nnonsense;\n")
+    systemd.wrong["nonsense"] = foreign
+    for check_mode in (False, True):
+        with pytest.raises(CommandError, match=rf"in {foreign}:2\n{foreign} was not written by this collection"):
+            bring_to_state(params, check_mode)
+    assert len(systemd.reloads) == 1
+
+
+def test_a_refusal_quotes_the_line_that_it_names_unless_the_file_is_secret(tmp_path: Path, systemd: Systemd):
+    systemd.wrong["nonsense"] = tmp_path / "site"
+    for secret in (False, True):
+        with pytest.raises(CommandError) as error:
+            bring_to_state(nginx_files(tmp_path / "site", "a;\n  nonsense canary;\n", secret), check_mode=False)
+        assert (f"\nLine 2 of {tmp_path}/site: nonsense canary;" in str(error.value)) is not secret
+        assert ("canary" in str(error.value)) is not secret
+
+
+def test_the_files_of_an_item_that_is_refused_stay_as_they_were_and_the_others_are_applied(
+    tmp_path: Path, systemd: Systemd
+):
+    (tmp_path / "shop").write_text("old")
+    systemd.wrong |= {"nonsense": tmp_path / "shop", "rubbish": tmp_path / "new"}
+    params = sites(tmp_path, blog="blog", shop="nonsense", new="rubbish", wiki="wiki")
+    result = bring_to_state(params, check_mode=False)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "blog": "blog",
+        "shop": "old",
+        "wiki": "wiki",
+    }
+    assert {name: reason.splitlines()[0] for name, reason in result["failures"].items()} == {
+        "shop": f'unknown directive "nonsense" in {tmp_path}/shop:1',
+        "new": f'unknown directive "rubbish" in {tmp_path}/new:1',
+    }
+    assert result["changed_files"] == [str(tmp_path / "blog"), str(tmp_path / "wiki")]
+    assert [change["after"] for change in result["diff"]] == ["blog", "wiki"]
+    assert (systemd.reloads, systemd.remembered) == (["nginx.service"], set())
+    again = bring_to_state(params, check_mode=False)
+    assert (again["changed"], again["reloaded"], set(again["failures"])) == (False, False, {"shop", "new"})
+
+
+def test_an_item_whose_old_files_are_refused_too_stops_the_run(tmp_path: Path, systemd: Systemd):
+    (tmp_path / "shop").write_text("nonsense, as before")
+    systemd.wrong["nonsense"] = tmp_path / "shop"
+    with pytest.raises(CommandError, match=r"every file is as it was before\.\nunknown directive"):
+        bring_to_state(sites(tmp_path, blog="blog", shop="more nonsense"), check_mode=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+    assert systemd.remembered == set()
+
+
+def test_a_warning_about_a_name_of_an_item_is_the_failure_of_this_item(tmp_path: Path, systemd: Systemd):
+    systemd.warnings = '[warn] conflicting server name "shop.example.com" on 0.0.0.0:443, ignored'
+    params = sites(tmp_path, blog="server_name blog.example.com;", shop="server_name shop.example.com;")
+    result = bring_to_state(params, check_mode=False)
+    assert result["failures"] == {"shop": systemd.warnings}
+    assert [path.name for path in tmp_path.iterdir()] == ["blog"]
+
+
+def test_an_error_that_names_no_file_belongs_to_the_item_that_holds_the_path(tmp_path: Path, systemd: Systemd):
+    (entry, _other), _ = config_files.entries(sites(tmp_path, shop="a /x/key.pem;", blog="b"), True), None
+    assert config_files.items_of('cannot load certificate "/x/key.pem": no such file', [entry, _other]) == {"shop"}
+    assert config_files.items_of('"server" directive is not allowed here in /else:1', [entry, _other]) == set()
 
 
 def test_systemd_reads_units_that_changed_before_one_is_started(
@@ -199,7 +304,7 @@ def test_systemd_reads_units_that_changed_before_one_is_started(
 
 def test_what_the_check_only_warns_about_may_be_refused_too(tmp_path: Path, systemd: Systemd):
     systemd.warnings = "[warn] something else\n[warn] conflicting server name"
-    with pytest.raises(CommandError, match=r"as it was before\. \[warn\] conflicting server name$"):
+    with pytest.raises(CommandError, match=r"as it was before\.\n\[warn\] conflicting server name$"):
         bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
     assert (list(tmp_path.iterdir()), systemd.reloads) == ([], [])
     systemd.warnings = "[warn] something else"
