@@ -1,9 +1,10 @@
 # Copyright: the flask_ops.production authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Certificates of an ACME authority, by certbot: what is wanted, what is there, what is served.
+"""Certificates of an ACME CA, by certbot: the wanted ones, those on the disk, those that are served.
 
 There are two callers: the module ``acme_certificates`` in a run of Ansible, and a timer on the host, which runs a copy
-of this file. Both go the same way, so that what one of them could not finish the other does.
+of this file. Both take the same steps, so that one finishes the work of the other. A failure of one certificate, of
+whatever kind, is never the failure of another.
 
     /etc/letsencrypt/live/<name>/         certbot's: fullchain.pem, privkey.pem
     /etc/nginx/certificates/<name>        the link by which a proxy reads them, or others
@@ -19,6 +20,7 @@ import datetime
 import fcntl
 import glob
 import http.client
+import io
 import ipaddress
 import json
 import os
@@ -31,11 +33,10 @@ import sys
 import tempfile
 import time
 import typing as t
-import urllib.error
 import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._files import (
@@ -53,7 +54,21 @@ WANTED = "/etc/flask-ops/letsencrypt.json"
 LOCK = "/run/flask-ops/letsencrypt.lock"
 
 HTTP_PORT = 80
-"""Where an authority begins with HTTP-01, whatever the proxy's own port is."""
+"""Where a CA begins with HTTP-01, whatever the proxy's own port is."""
+
+HTTPS_PORT = 443
+"""Together with :data:`HTTP_PORT` the only port to which a redirect is followed, as by Let's Encrypt."""
+
+REDIRECTS = 10
+"""Redirects that are followed for one address, as by Let's Encrypt."""
+
+ADDRESS_SECONDS = 10
+NAME_SECONDS = 30
+"""Seconds for the answer of one address, with all redirects, and for all addresses of a name."""
+
+LONGEST_BODY = 1000
+LONGEST_DIRECTORY = 1 << 20
+"""Bytes that are read of the answer of a name, and of a CA's directory."""
 
 PATIENCE = 10
 """Seconds that a proxy gets to serve what it was told to read."""
@@ -64,6 +79,10 @@ LOST_ACCOUNT = re.compile(r"accountDoesNotExist|\baccount\b[^\n]*\b(does not exi
 
 class CertificateError(Exception):
     """A certificate could not be brought to its state. The message says why, and what a person may do."""
+
+
+class SettingsError(Exception):
+    """The saved settings of a host are damaged. The message names the file and the way to repair it."""
 
 
 @dataclass(frozen=True)
@@ -110,26 +129,48 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, t.Any]) -> Settings:
-        certificates = []
-        for given in values["certificates"]:
-            fields: dict[str, t.Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
-            }
-            certificates.append(Certificate(**fields))
-        return cls(**{**values, "certificates": tuple(certificates), "ours": tuple(values.get("ours", ()))})
+        """Settings that this or another version of the collection saved. Unknown fields are left out."""
+        kept = known(cls, values)
+        kept["certificates"] = tuple(Certificate(**known(Certificate, entry)) for entry in values["certificates"])
+        return cls(**kept)
 
     @classmethod
-    def load(cls, path: str = WANTED) -> Settings | None:
-        """What an earlier run wanted; None where there was none."""
+    def load(cls, path: str | None = None) -> Settings | None:
+        """The settings of an earlier run; None where there was none.
+
+        :raises SettingsError: for a damaged file.
+        """
+        path = path or WANTED
         try:
             with open(path, encoding="utf-8") as stream:
                 return cls.from_dict(json.load(stream))
         except FileNotFoundError:
             return None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SettingsError(
+                f"{path} is damaged. The next run of the playbook with the role letsencrypt writes it anew."
+            ) from error
 
-    def save(self, path: str = WANTED) -> None:
+    def save(self, path: str | None = None) -> None:
+        path = path or WANTED
         ensure_directory(os.path.dirname(path))
         write(path, (json.dumps(asdict(self), indent=2) + "\n").encode(), 0o644, "root", "root")
+
+
+def known(cls: type, values: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The fields of a dataclass among the values, with lists as tuples.
+
+    :raises TypeError: for a value of another type than the field's.
+    """
+    kept = {}
+    for one in fields(cls):
+        if one.name in values:
+            value = values[one.name]
+            value = tuple(value) if isinstance(value, list) else value
+            if str(one.type).partition("[")[0] != type(value).__name__:
+                raise TypeError(one.name)
+            kept[one.name] = value
+    return kept
 
 
 @dataclass(frozen=True)
@@ -234,35 +275,47 @@ def certonly(wanted: Certificate, settings: Settings) -> list[str]:
 
 
 def read(name: str) -> Lineage | None:
-    """A certificate as it is on the disk; None where certbot could not renew or a proxy not read it."""
+    """A certificate as it is on the disk; None for one that certbot could not renew or a proxy not read.
+
+    :raises CertificateError: when openssl gives no clear answer: another certificate would not help.
+    """
     live, renewal = os.path.join(CONFIG, "live", name), os.path.join(CONFIG, "renewal", f"{name}.conf")
     chain = os.path.join(live, "fullchain.pem")
-    if not all(os.path.exists(path) for path in (chain, os.path.join(live, "privkey.pem"), renewal)):
+    if not all(os.path.isfile(path) for path in (chain, os.path.join(live, "privkey.pem"), renewal)):
         return None
     try:
         text = run(["openssl", "x509", "-in", chain, "-noout", "-serial", "-enddate", "-text"])
     except CommandError:
         return None
-    with open(renewal, encoding="utf-8") as stream:
-        return parse(text, stream.read())
+    with open(renewal, encoding="utf-8", errors="replace") as stream:
+        options = stream.read()
+    try:
+        return parse(text, options)
+    except ValueError as error:
+        raise CertificateError(f"openssl did not describe {chain}: {error}.") from error
 
 
 def parse(certificate: str, renewal: str = "") -> Lineage:
-    """From what openssl prints of a certificate, and the text of certbot's file about it."""
-    names = re.search(r"X509v3 Subject Alternative Name:.*\n\s+(.*)", certificate)
-    kind = re.search(r"Public Key Algorithm: (\S+)", certificate)
-    ends = re.search(r"^notAfter=(.+)$", certificate, re.MULTILINE)
-    serial = re.search(r"^serial=(\S+)$", certificate, re.MULTILINE)
+    """Parse openssl's description of a certificate, and certbot's configuration of its renewal.
+
+    :raises ValueError: when the description lacks something.
+    """
+    names = _only(r"X509v3 Subject Alternative Name:.*\n\s+(.*)", certificate)
     return Lineage(
-        names=frozenset(
-            normalized(value) for value in re.findall(r"(?:DNS|IP Address):([^,\s]+)", names.group(1) if names else "")
-        ),
-        key_type="rsa" if kind and kind.group(1).startswith("rsa") else "ecdsa",
-        expires=ssl.cert_time_to_seconds(ends.group(1)) if ends else 0,
-        serial=serial.group(1) if serial else "",
+        names=frozenset(normalized(value) for value in re.findall(r"(?:DNS|IP Address):([^,\s]+)", names)),
+        key_type="rsa" if _only(r"Public Key Algorithm: (\S+)", certificate).startswith("rsa") else "ecdsa",
+        expires=ssl.cert_time_to_seconds(_only(r"^notAfter=(.+)$", certificate)),
+        serial=_only(r"^serial=(\S+)$", certificate),
         # ConfigObj writes a list of one path as "path,".
         options={key: value.rstrip(",") for key, value in re.findall(r"^(\w+) = (.*)$", renewal, re.MULTILINE)},
     )
+
+
+def _only(pattern: str, text: str) -> str:
+    found = re.search(pattern, text, re.MULTILINE)
+    if not found:
+        raise ValueError(f"there is no line like '{pattern}'")
+    return found.group(1)
 
 
 def normalized(name: str) -> str:
@@ -281,16 +334,19 @@ def day(seconds: float) -> str:
 
 
 def ask_directory(wanted: Certificate, settings: Settings) -> None:
-    """See whether the authority answers, and whether it has the profile that is asked for."""
+    """Check that the CA answers, and that it offers the profile, if one is wanted."""
     trusted = ssl.create_default_context(cafile=settings.ca_bundle or None)
     try:
+        # By the proxies of the environment, as certbot.
         with urllib.request.urlopen(settings.server, timeout=20, context=trusted) as answer:
-            meta = json.load(answer).get("meta", {})
+            directory = json.loads(answer.read(LONGEST_DIRECTORY))
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise CertificateError(f"The authority does not answer at {settings.server}: {reason}.") from error
-    if wanted.profile and wanted.profile not in meta.get("profiles", {}):
-        offered = ", ".join(meta.get("profiles", {})) or "none"
+    meta = directory.get("meta", {}) if isinstance(directory, dict) else {}
+    profiles = meta.get("profiles", {}) if isinstance(meta, dict) else {}
+    if wanted.profile and wanted.profile not in profiles:
+        offered = ", ".join(profiles) or "none"
         raise CertificateError(f"The authority does not offer the profile '{wanted.profile}'; it offers {offered}.")
 
 
@@ -332,35 +388,164 @@ def verdict(name: str, found: dict[str, str] | str) -> str:
 
 
 def answers(name: str, token: str, text: str) -> dict[str, str] | str:
+    """What each address of a name answers, see :func:`fetch`; or why the name has no address."""
+    deadline = time.monotonic() + NAME_SECONDS
     try:
-        resolved = socket.getaddrinfo(name, HTTP_PORT, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return error.strerror or str(error)
-    return {str(entry[4][0]): fetch(name, str(entry[4][0]), token, text) for entry in resolved}
+        entries = socket.getaddrinfo(name, HTTP_PORT, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:  # ValueError: no name of DNS at all
+        return getattr(error, "strerror", None) or str(error)
+    addresses = dict.fromkeys(str(entry[4][0]) for entry in entries)
+    return {
+        address: fetch(name, address, token, text, min(deadline, time.monotonic() + ADDRESS_SECONDS))
+        for address in addresses
+    }
 
 
-def fetch(name: str, address: str, token: str, text: str) -> str:
-    """The empty text, where the file with this text is what comes from the address; else what does."""
-    connection = http.client.HTTPConnection(address, HTTP_PORT, timeout=10)
+def fetch(name: str, address: str, token: str, text: str, deadline: float | None = None) -> str:
+    """Fetch the file through an address, as a CA would. Return the empty text for the right one; else the reason.
+
+    Whoever owns the address may answer anything. So a redirect leads to HTTP and HTTPS on their usual ports and to
+    nothing else, and neither a slow nor an endless answer is waited for.
+
+    :param deadline: by :func:`time.monotonic`.
+    """
+    if deadline is None:
+        deadline = time.monotonic() + ADDRESS_SECONDS
     host = f"[{name}]" if ":" in name else name
+    url, way = f"http://{host}/.well-known/acme-challenge/{token}", ""
     try:
-        connection.request("GET", f"/.well-known/acme-challenge/{token}", headers={"Host": host})
-        answer = connection.getresponse()
-        status, body, location = answer.status, answer.read(1000), answer.getheader("Location")
-        if status in (301, 302, 303, 307, 308) and location:
-            # An authority follows it too, and does not look at certificates on the way.
+        for _hop in range(1 + REDIRECTS):
+            target = parsed(url)
+            place = address if target.host == name.lower() else resolved(target)
+            status, body, location = get(target, place, deadline)
+            if status in (301, 302, 303, 307, 308) and location:
+                url = joined(url, location)
+                way = f"a redirect to {url[:200]!r}, which gives "
+                continue
+            if status != 200:
+                return f"{way}status {status}"
+            if body.decode("utf-8", "replace").strip() == text:
+                return ""
+            return f"{way}a different file: this is another server"
+    except RedirectError as error:
+        return str(error)
+    except TimeoutError:
+        return f"{way}no answer in time"
+    except OSError as error:
+        return f"{way}no answer ({error.strerror or error})"
+    except Exception as error:  # noqa: BLE001
+        # Whatever an answer makes a library raise, it is not what a CA would understand either.
+        return f"{way}an answer that is not HTTP ({type(error).__name__}: {str(error)[:200]})"
+    return f"more than {REDIRECTS} redirects"
+
+
+class RedirectError(Exception):
+    """A redirect that a CA would not follow."""
+
+
+class Target(t.NamedTuple):
+    """Where to ask, of a URL that is safe to ask."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def joined(url: str, location: str) -> str:
+    """The absolute URL of a redirect.
+
+    :raises RedirectError: when it is none.
+    """
+    try:
+        return urllib.parse.urljoin(url, location.strip())
+    except ValueError as error:
+        raise RedirectError(f"a redirect to {location[:200]!r}, which is no URL") from error
+
+
+def parsed(url: str) -> Target:
+    """The parts of a URL.
+
+    :raises RedirectError: for anything but HTTP and HTTPS on their usual ports.
+    """
+    ports = {"http": HTTP_PORT, "https": HTTPS_PORT}
+    try:
+        parts = urllib.parse.urlsplit(url)
+        scheme, host = parts.scheme, parts.hostname or ""
+        port = ports.get(scheme, 0) if parts.port is None else parts.port
+    except ValueError as error:
+        raise RedirectError(f"a redirect to {url[:200]!r}, which is no URL") from error
+    if scheme not in ports or not host:
+        raise RedirectError(f"a redirect to {url[:200]!r}, which is neither HTTP nor HTTPS")
+    if port not in ports.values():
+        raise RedirectError(f"a redirect to {url[:200]!r}: only the ports {HTTP_PORT} and {HTTPS_PORT} are followed")
+    # http.client decodes headers as Latin-1; what is not ASCII goes back as it came.
+    path = urllib.parse.quote(parts.path or "/", safe="/%:=&~+!$,;'@()*|", encoding="latin-1", errors="replace")
+    query = urllib.parse.quote(parts.query, safe="/%:=&?~+!$,;'@()*|", encoding="latin-1", errors="replace")
+    return Target(scheme, host, port, f"{path}?{query}" if query else path)
+
+
+def resolved(target: Target) -> str:
+    """The first address of the host of a redirect.
+
+    :raises RedirectError: for a link-local one, where clouds keep what only the host itself may read.
+    """
+    address = str(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)[0][4][0])
+    if ipaddress.ip_address(address.partition("%")[0]).is_link_local:
+        raise RedirectError(f"a redirect to {target.host!r}, which is the link-local address {address}")
+    return address
+
+
+def get(target: Target, address: str, deadline: float) -> tuple[int, bytes, str]:
+    """Status, beginning of the body, and ``Location`` of one answer. No proxy of the environment is asked."""
+    with socket.create_connection((address, target.port), timeout=left(deadline)) as plain_socket:
+        connection: socket.socket = plain_socket
+        if target.scheme == "https":
+            # A CA does not look at certificates on the way either.
             unchecked = ssl._create_unverified_context()
-            with urllib.request.urlopen(location, timeout=10, context=unchecked) as target:
-                status, body = target.status, target.read(1000)
-    except urllib.error.HTTPError as error:
-        return f"status {error.code}"
-    except (OSError, http.client.HTTPException) as error:
-        return f"no answer ({getattr(error, 'reason', None) or error})"
-    finally:
-        connection.close()
-    if status != 200:
-        return f"status {status}"
-    return "" if body.decode("utf-8", "replace").strip() == text else "a different file: this is another server"
+            connection = unchecked.wrap_socket(plain_socket, server_hostname=target.host)
+        with connection:
+            host = f"[{target.host}]" if ":" in target.host else target.host
+            client = http.client.HTTPConnection(target.host, target.port)
+            client.sock = Bounded(connection, deadline)
+            client.request("GET", target.path, headers={"Host": host, "Connection": "close"})
+            answer = client.getresponse()
+            return answer.status, answer.read(LONGEST_BODY), answer.getheader("Location") or ""
+
+
+def left(deadline: float) -> float:
+    """Seconds until the deadline.
+
+    :raises TimeoutError: when it has passed.
+    """
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+class Bounded(io.RawIOBase):
+    """A connection whose answer must be complete at a deadline: a socket's own timeout begins anew with each byte."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self.connection, self.deadline = connection, deadline
+
+    def sendall(self, data: bytes) -> None:
+        self.connection.settimeout(left(self.deadline))
+        self.connection.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """Nothing: http.client closes it before the body is read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: t.Any) -> int:
+        self.connection.settimeout(left(self.deadline))
+        return self.connection.recv_into(buffer)
 
 
 # --- getting it -----------------------------------------------------------------------------------------------------
@@ -542,38 +727,61 @@ def bring(
     check_mode: bool = False,
     eab: dict[str, str] | None = None,
 ) -> Result:
-    """Bring one certificate to its state, as far as it goes. A failure is part of the result: others have their turn."""
-    found = read(wanted.name)
-    result = Result(wanted.name, reasons=reasons(wanted, found, settings, time.time()))
-    if check_mode:
-        result.action = "issued" if result.reasons else "unchanged"
-        result.expires = found.expires if found else None
-        return result
-    serial = found.serial if found else None
-    problems = []
-    try:
-        if result.reasons:
+    """Bring one certificate to its state, as far as possible. A failure, of any kind, is part of the result."""
+    result = Result(wanted.name)
+    serial = None
+    with recorded(result):
+        found = read(wanted.name)
+        result.expires, serial = (found.expires, found.serial) if found else (None, None)
+        result.reasons = reasons(wanted, found, settings, time.time())
+        if check_mode:
+            result.action = "issued" if result.reasons else "unchanged"
+        elif result.reasons:
             obtain(wanted, settings, eab)
         elif renewing:
             renew(wanted, settings)
-    except (CertificateError, OSError) as error:
-        problems.append(str(error))
-    found = read(wanted.name)
-    if found:
-        result.expires = found.expires
-        fresh = found.serial != serial
-        if fresh:
-            result.action = "issued" if result.reasons else "renewed"
-        try:
-            # Also one that is not quite what is wanted: it is what there is, and better than a self-signed one.
+    if check_mode:
+        return result
+    with recorded(result):
+        found = read(wanted.name)
+        if found:
+            result.expires = found.expires
+            fresh = found.serial != serial
+            if fresh:
+                result.action = "issued" if result.reasons else "renewed"
+            # Also one that is not quite the wanted one: it is better than a self-signed one.
             installed = found.expires > time.time() and install(wanted, settings, fresh)
             if installed and not fresh:
                 result.action = "installed"
             result.served = found.expires > time.time()
-        except (CertificateError, OSError) as error:
-            problems.append(str(error))
-    result.problem = "\n".join(problems)
     return result
+
+
+def observe(wanted: Certificate, settings: Settings) -> Result:
+    """The state of a certificate that is left as it is."""
+    result = Result(wanted.name)
+    with recorded(result):
+        found = read(wanted.name)
+        if not found:
+            raise CertificateError(f"There is none in {wanted.directory}.")
+        result.expires = found.expires
+        result.served = found.expires > time.time() and not (settings.probe_port and served_otherwise(wanted, settings))
+    return result
+
+
+@contextlib.contextmanager
+def recorded(result: Result) -> t.Iterator[None]:
+    """Add a failure to the result of the certificate, and go on with the others."""
+    try:
+        yield
+    except (CertificateError, CommandError, OSError) as error:
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001
+        problem = f"Unexpected {type(error).__name__}: {error}. This is a defect of the collection: please report it."
+    else:
+        return
+    if problem not in result.problem:
+        result.problem = f"{result.problem}\n{problem}".strip()
 
 
 def discard(name: str, directory_link: str, settings: Settings, revoke: bool, check_mode: bool = False) -> Result:
@@ -582,7 +790,7 @@ def discard(name: str, directory_link: str, settings: Settings, revoke: bool, ch
     live = os.path.join(CONFIG, "live", name)
     if check_mode:
         return result
-    try:
+    with recorded(result):
         if directory_link and os.path.islink(directory_link) and os.readlink(directory_link) == live:
             raise CertificateError(f"{directory_link} still leads to it, so it was not deleted.")
         if read(name) is None:
@@ -591,8 +799,8 @@ def discard(name: str, directory_link: str, settings: Settings, revoke: bool, ch
             certbot([CERTBOT, "revoke", "--cert-name", name, "--non-interactive", "--delete-after-revoke"], settings)
         else:
             certbot([CERTBOT, "delete", "--cert-name", name, "--non-interactive"], settings)
-    except (CertificateError, OSError) as error:
-        result.action, result.problem = "unchanged", str(error)
+    if result.problem:
+        result.action = "unchanged"
     return result
 
 
@@ -636,22 +844,30 @@ def lock() -> t.Iterator[None]:
     """One at a time: the timer, or a run of Ansible. The second waits."""
     set_umask()
     ensure_directory(os.path.dirname(LOCK))
-    with open(LOCK, "a", encoding="utf-8") as stream:
+    # To open a file is enough to lock it: only root may.
+    handle = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        os.fchmod(handle, 0o600)
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 def main() -> int:
     """What the timer runs: try again what failed, renew what is due, serve what is on the disk."""
-    settings = Settings.load()
-    if settings is None or not settings.certificates:
-        print("no certificate is wanted")
-        return 0
     with lock():
-        results = [bring(certificate, settings, renewing=True) for certificate in settings.certificates]
+        try:
+            settings = Settings.load()
+        except SettingsError as error:
+            print(error)
+            return 1
+        if settings is None or not settings.certificates:
+            print("no certificate is wanted")
+            return 0
+        results = []
+        for certificate in settings.certificates:
+            results.append(bring(certificate, settings, renewing=True))
+            print(results[-1].summary, flush=True)
         publish(results, settings)
-    for result in results:
-        print(result.summary, flush=True)
     return 1 if any(result.problem for result in results) else 0
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: acme_certificates
-short_description: Certificates of an ACME authority, got by certbot, and served
+short_description: Obtain certificates of an ACME CA by certbot, and install them
 version_added: 0.1.0
 description:
   - Compares what is wanted of each certificate (names, key type, profile, authority, challenge) with what is on the
@@ -14,9 +14,11 @@ description:
   - Before the authority is asked, a file is fetched through every name.
   - A certificate is installed by its link, a test of the proxy's files and a reload. Then what is served is compared
     with what is on the disk.
-  - A certificate that could not be had is a result with a reason, not a failure of the task; the others have their turn,
-    and what was served before is still served.
-  - Writes down what is wanted for the timer that the C(letsencrypt) role installs.
+  - A certificate that could not be obtained is a result with a reason, not a failure of the task. The others are
+    brought to their state, and the certificate that was served before is still served.
+  - Saves the settings for the timer that the C(letsencrypt) role installs.
+  - A certificate that an earlier run obtained, and that is in neither O(certificates) nor O(absent), is kept and renewed.
+    A warning names it.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   certificates:
@@ -25,10 +27,15 @@ options:
     elements: dict
     required: true
   absent:
-    description: Names of certificates that are not wanted. Those that were made by this module are deleted.
+    description: Names of certificates to delete. Those that this module did not obtain are left alone.
     type: list
     elements: str
     default: []
+  state:
+    description: V(absent) deletes all certificates that this module has obtained on the host.
+    type: str
+    choices: [present, absent]
+    default: present
   revoke:
     description: Whether a certificate is revoked before it is deleted.
     type: bool
@@ -136,14 +143,18 @@ failures:
   elements: str
 """
 
+from dataclasses import replace
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._certificates import (
     Certificate,
     Result,
     Settings,
+    SettingsError,
     bring,
     discard,
     lock,
+    observe,
     publish,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, systemctl
@@ -152,6 +163,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
 OPTIONS = {
     "certificates": {"type": "list", "elements": "dict", "required": True},
     "absent": {"type": "list", "elements": "str", "default": []},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "revoke": {"type": "bool", "default": False},
     "server": {"type": "str", "required": True},
     "email": {"type": "str", "default": ""},
@@ -195,28 +207,37 @@ def main() -> None:
             "Debian's own certbot.timer is active on this host. Its older certbot renews the same certificates by other "
             "rules: systemctl disable --now certbot.timer"
         )
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     module.exit_json(**result)
 
 
 def bring_all(params: dict, check_mode: bool) -> dict:
-    before = Settings.load()
+    warnings = []
+    try:
+        before = Settings.load()
+    except SettingsError as error:
+        warnings.append(str(error))
+        before = None
     ours = set(before.ours if before else ())
-    settings = Settings(
-        **{key: params[key] for key in SETTINGS},
-        certificates=tuple(described(entry, params) for entry in params["certificates"]),
-    )
+    wanted = tuple(described(entry, params) for entry in params["certificates"] if params["state"] == "present")
+    unwanted = sorted(ours) if params["state"] == "absent" else [name for name in params["absent"] if name in ours]
+    left_out = {*unwanted, *params["absent"], *(certificate.name for certificate in wanted)}
+    kept = tuple(entry for entry in (before.certificates if before else ()) if entry.name not in left_out)
+    if kept:
+        warnings.append(kept_warning([entry.name for entry in kept]))
+    if before and not wanted:
+        # The variables of the role may be missing, too: what is kept is renewed as before.
+        settings = replace(before, certificates=kept)
+    else:
+        settings = Settings(**{key: params[key] for key in SETTINGS}, certificates=wanted + kept)
     results = [
-        discard(name, params["link"].format(name=name), settings, params["revoke"], check_mode)
-        for name in params["absent"]
-        if name in ours
+        discard(name, params["link"].format(name=name), settings, params["revoke"], check_mode) for name in unwanted
     ]
     ours -= {result.name for result in results if result.action == "removed"}
-    eab = params["eab"] or None
-    for certificate in settings.certificates:
-        results.append(bring(certificate, settings, check_mode=check_mode, eab=eab))
-    written = Settings(
-        **{**vars(settings), "ours": tuple(sorted(ours | {entry.name for entry in settings.certificates}))}
-    )
+    results += [bring(entry, settings, check_mode=check_mode, eab=params["eab"] or None) for entry in wanted]
+    results += [observe(entry, settings) for entry in kept]
+    written = replace(settings, ours=tuple(sorted(ours | {entry.name for entry in settings.certificates})))
     # A host that never had a certificate from here gets no file about them.
     rewritten = written != before and bool(before or settings.certificates)
     if not check_mode and (before or settings.certificates):
@@ -228,7 +249,16 @@ def bring_all(params: dict, check_mode: bool) -> dict:
         "summary": [result.summary for result in results],
         "failures": [result.summary for result in results if result.problem],
         "diff": [shown(result) for result in results if result.changed],
+        "warnings": warnings,
     }
+
+
+def kept_warning(names: list[str]) -> str:
+    return (
+        f"The certificates of {', '.join(names)} are kept and renewed, although this run does not want them: "
+        "letsencrypt_email is missing for this host, or the apps are. To delete certificates, set "
+        "'letsencrypt_state: absent' for the host, or 'acme: {enabled: false}' or 'state: absent' for an app."
+    )
 
 
 def described(entry: dict, params: dict) -> Certificate:

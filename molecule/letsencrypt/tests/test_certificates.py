@@ -186,6 +186,63 @@ def test_a_certificate_is_renewed_when_it_is_due_and_not_before(host, served):
     assert served("shop.test.example").serial != before
 
 
+def test_whatever_the_server_of_one_name_answers_the_others_are_renewed(host, put, served):
+    odd = {
+        "relative": "301 $request_uri/",
+        "bad": "301 http://[bad",
+        "file": "301 file:///root/odd-fifo",
+        "port": "301 http://127.0.0.1:22/",
+        "none": "444",
+    }
+    sites = (
+        f"server {{ listen 80; server_name {name}.odd.example; absolute_redirect off; return {answer}; }}\n"
+        for name, answer in odd.items()
+    )
+    put("/etc/nginx/sites-enabled/odd", "".join(sites))
+    host.check_output("nginx -s reload")
+    host.check_output("mkfifo /root/odd-fifo")
+    here = host.check_output("hostname -I").split()[0]
+    host.check_output(f"sh -c 'echo {here} {' '.join(f'{name}.odd.example' for name in odd)} >> /etc/hosts'")
+    path = "/etc/flask-ops/letsencrypt.json"
+    saved = host.file(path).content_string
+    wanted = json.loads(saved)
+    shop = wanted["certificates"][0]
+    bad = [{**shop, "name": f"odd-{name}", "domains": [f"{name}.odd.example"], "link": ""} for name in odd]
+    put(path, json.dumps({**wanted, "certificates": [*bad, *wanted["certificates"]]}))
+    before = served("shop.test.example").serial
+    done = look_after(host, "+88d")
+    put(path, saved)
+    host.check_output("rm /etc/nginx/sites-enabled/odd /root/odd-fifo")
+    host.check_output("nginx -s reload")
+    assert done.rc == 1
+    assert "more than 10 redirects" in done.stdout
+    assert "a redirect to 'http://[bad', which is no URL" in done.stdout
+    assert "a redirect to 'file:///root/odd-fifo', which is neither HTTP nor HTTPS" in done.stdout
+    assert "a redirect to 'http://127.0.0.1:22/': only the ports 80 and 443 are followed" in done.stdout
+    assert done.stdout.count("NOT as it should be") == len(odd)
+    assert "shop: renewed" in done.stdout
+    assert served("shop.test.example").serial != before
+    assert metric(host, "last_run_success", name="shop") == 1
+    for name in odd:
+        assert metric(host, "last_run_success", name=f"odd-{name}") == 0
+
+
+def test_without_the_variables_the_same_certificate_is_served(host, apply, served):
+    """As on a host that has left the group in which they are set."""
+    before = {name: served(name).serial for name in ("shop.test.example", "blog.test.example")}
+    wanted = host.file("/etc/flask-ops/letsencrypt.json").content_string
+    lost = {"letsencrypt_email": "", "letsencrypt_server": "https://acme-v02.api.letsencrypt.org/directory"}
+    done = apply(variables=lost)
+    assert done.status == 0, done.output
+    assert "The certificates of shop, blog are kept and renewed" in re.sub(r"\s+", " ", done.output)
+    assert host.file("/etc/flask-ops/letsencrypt.json").content_string == wanted
+    without_blog = apply(only=["shop"], variables=lost)
+    assert without_blog.status == 0, without_blog.output
+    assert {name: served(name).serial for name in before} == before
+    assert look_after(host, "+88d").rc == 0
+    assert served("shop.test.example").of_an_authority
+
+
 def test_each_lifetime_is_renewed_in_its_last_part_and_not_on_every_run(host):
     """By certbot alone, which is what the timer leaves it to, with and without ARI: Debian 12's authority has none.
 
@@ -368,3 +425,11 @@ def test_an_absent_app_loses_its_certificate_and_one_of_somebody_else_stays(host
     wanted = json.loads(host.file("/etc/flask-ops/letsencrypt.json").content_string)
     assert [entry["name"] for entry in wanted["certificates"]] == ["shop", "blog"]
     host.check_output("rm -r /etc/letsencrypt/live/foreign")
+
+
+def test_all_of_ours_are_deleted_by_a_word(host, once, apply, served):
+    done = apply(variables={"letsencrypt_state": "absent"})
+    assert done.status == 0, done.output
+    for app, name in {"shop": "shop.test.example", "blog": "blog.test.example"}.items():
+        assert served(name).issuer.endswith(name)
+        assert not host.file(f"/etc/letsencrypt/live/{app}").exists
