@@ -603,6 +603,7 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         "", "http://acme.flask-shop.com/dir", "acme.flask-shop.com", "https://", "https://me:canary@ca.flask-shop.com/dir",
         "https://ca.flask-shop.com/a b", "https://ca.flask-shop.com:x/dir", "https://ca.flask-shop.com/dir\n", "ftp://x/",
     ],
+    "letsencrypt_state": ["gone", "", True],
     "letsencrypt_staging": ["yes", 1],
     "letsencrypt_ca_bundle": ["", "ca.pem", "/etc/../ca.pem", "/etc/ca.pem\n"],
     "letsencrypt_eab": [[], {"key": "x"}, {"kid": ""}, {"kid": "a b"}, {"hmac_key": "canary\n"}, {"kid": 7}],
