@@ -8,17 +8,25 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import base64
+import contextlib
 import grp
 import os
 import pwd
 import shutil
 import stat
 import tempfile
+import time
 import typing as t
 from dataclasses import dataclass, field
 
 ASIDE_PREFIX = ".flask-ops-removed."
 """What is removed is first renamed to a hidden sibling, so that it can be put back."""
+
+NEW_PREFIX = ".flask-ops-new."
+"""What is written is first a hidden sibling, and renamed when it is complete."""
+
+LEFT_BEHIND = 3600
+"""Seconds after which a hidden sibling cannot belong to a run that still works."""
 
 
 def sealed(text: str) -> str:
@@ -181,6 +189,7 @@ class Transaction:
 
     def apply(self) -> None:
         """Make the changes that are needed. An error on the way takes back those already made."""
+        self.clean()
         try:
             for entry in self.entries:
                 # Read again: a change before this one may have taken its directory away, or replaced it.
@@ -190,6 +199,15 @@ class Transaction:
         except BaseException:
             self.revert()
             raise
+
+    def clean(self) -> None:
+        """Remove hidden siblings that a killed run has left behind: there may be secrets in them."""
+        ours = {_aside(entry.dest) for entry in self.entries}
+        for directory in {os.path.dirname(entry.dest) for entry in self.entries}:
+            for path in _hidden(directory):
+                with contextlib.suppress(FileNotFoundError):  # another run cleans up, too
+                    if path in ours or time.time() - os.lstat(path).st_ctime > LEFT_BEHIND:
+                        remove(path)
 
     def revert(self) -> None:
         """Put back what was there before :meth:`apply`, newest change first."""
@@ -232,7 +250,7 @@ class Transaction:
             write(entry.dest, entry.content, entry.mode, entry.owner, entry.group)
 
     def _move_aside(self, path: str) -> None:
-        aside = os.path.join(os.path.dirname(path), ASIDE_PREFIX + os.path.basename(path))
+        aside = _aside(path)
         remove(aside)
         os.rename(path, aside)
         self._aside.append(aside)
@@ -241,7 +259,7 @@ class Transaction:
 
 def write(path: str, content: bytes, mode: int, owner: str, group: str) -> None:
     """Write a file so that a reader sees the old text or the new one, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".flask-ops-new.")
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=NEW_PREFIX)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -256,7 +274,7 @@ def write(path: str, content: bytes, mode: int, owner: str, group: str) -> None:
 
 def link(path: str, target: str) -> None:
     """Point a symbolic link somewhere, replacing it atomically by rename(2)."""
-    temporary = os.path.join(os.path.dirname(path), ".flask-ops-new." + os.path.basename(path))
+    temporary = os.path.join(os.path.dirname(path), NEW_PREFIX + os.path.basename(path))
     remove(temporary)
     os.symlink(target, temporary)
     os.rename(temporary, path)
@@ -297,6 +315,16 @@ def remove(path: str) -> None:
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
+
+
+def _aside(path: str) -> str:
+    return os.path.join(os.path.dirname(path), ASIDE_PREFIX + os.path.basename(path))
+
+
+def _hidden(directory: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return [entry.path for entry in os.scandir(directory) if entry.name.startswith((ASIDE_PREFIX, NEW_PREFIX))]
+    return []
 
 
 def _kind(entry: Entry) -> str:

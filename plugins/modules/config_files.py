@@ -230,6 +230,8 @@ def bring_to_state(params: dict, check_mode: bool) -> dict:
         "reloaded": False,
         "failures": {},
     }
+    if not check_mode:
+        Transaction(wanted).clean()
     if not changes:
         validate(params, wanted)
     if check_mode or not result["changed"]:

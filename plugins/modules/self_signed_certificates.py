@@ -15,7 +15,7 @@ description:
   - Where the link that nginx reads leads to no certificate, it is made to lead there. Where it leads to one, it is left
     alone, whoever made that, unless the site is in O(only_here).
   - A site may bring a certificate of its own. It is refused when key and certificate do not belong together, when it has
-    ended or lacks a name of the site, or when others than its owner and group can read the key. The link leads to a copy.
+    ended, is not valid yet, or lacks a name of the site, or when others than its owner and group can read the key. The link leads to a copy.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   sites:
@@ -99,9 +99,13 @@ changed_sites:
   elements: str
 """
 
+import glob
 import os
 import shutil
+import ssl
 import stat
+import tempfile
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
@@ -111,6 +115,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     make_directories,
     remove,
     set_umask,
+    write,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._pending import remember
 
@@ -180,11 +185,15 @@ def ensure_site(site: dict, params: dict, check_mode: bool) -> bool:
     if astray and not check_mode:
         make_directories(os.path.dirname(place))
         link(place, target)
+    if not check_mode:
+        tidy(pair)
+        tidy(own)
     return missing or copied or astray
 
 
 def remove_site(site: dict, params: dict, check_mode: bool) -> bool:
     paths = [os.path.join(params[key], site["name"]) for key in ("directory", "own_directory")]
+    paths += [directory for path in paths for directory in directories_of(path)]
     there = [path for path in (params["link"].format_map(site), *paths) if os.path.lexists(path)]
     if not check_mode:
         for path in there:
@@ -214,6 +223,9 @@ def own_problems(site: dict) -> list[str]:
         run([*asked, "-checkend", "0"])
     except CommandError:
         return [f"{place}: {chain} has ended: {run([*asked, '-enddate']).strip()}"]
+    begins = run([*asked, "-startdate"]).strip()
+    if ssl.cert_time_to_seconds(begins.removeprefix("notBefore=")) > time.time():
+        return [f"{place}: {chain} is not valid yet: {begins}"]
     lacking = [domain for domain in site["domains"] if "NOT match" in run([*asked, "-checkhost", any_name(domain)])]
     return [f"{place}: {chain} is not for {', '.join(lacking)}"] if lacking else []
 
@@ -234,15 +246,36 @@ def content(path: str) -> bytes:
 
 
 def copy(own: str, files: dict) -> None:
-    new = f"{own}.new"
-    remove(new)
+    replace(own, {file: content(files[file.removesuffix(".pem")]) for file in FILES})
+
+
+def replace(pair: str, files: dict[str, bytes]) -> None:
+    """Put a key and its certificate in the place of others.
+
+    The place is a link to a directory, so that at every moment, and after a crash, there is a whole pair: the old one or
+    the new one.
+    """
+    parent, name = os.path.split(pair)
+    ensure_directory(parent)
+    new = tempfile.mkdtemp(prefix=f"{name}.", dir=parent)
     ensure_directory(new)
-    for file in FILES:
-        handle = os.open(os.path.join(new, file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content(files[file.removesuffix(".pem")]))
-    remove(own)
-    os.rename(new, own)
+    for file, text in files.items():
+        write(os.path.join(new, file), text, 0o600 if file == "privkey.pem" else 0o644, "root", "root")
+    if not os.path.islink(pair):
+        remove(pair)
+    link(pair, os.path.basename(new))
+
+
+def directories_of(pair: str) -> list[str]:
+    """The directories behind a pair: one, or more after a change or a killed run. No site has a dot in its name."""
+    return glob.glob(f"{glob.escape(pair)}.*")
+
+
+def tidy(pair: str) -> None:
+    """Remove the directories to which the place does not lead any more."""
+    for directory in directories_of(pair):
+        if directory != os.path.realpath(pair):
+            remove(directory)
 
 
 def complete(directory: str) -> bool:
@@ -264,21 +297,17 @@ def good(pair: str, domains: list[str]) -> bool:
 
 
 def make(pair: str, domains: list[str]) -> None:
-    """Make both files in a directory beside their place, and rename it last: a key never meets another's certificate."""
-    new = f"{pair}.new"
-    remove(new)
-    ensure_directory(new)
-    run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
-            *("-days", str(DAYS), "-subj", f"/CN={domains[0][:64]}"),
-            *("-addext", "subjectAltName=" + ",".join(f"DNS:{domain}" for domain in domains)),
-            *("-keyout", f"{new}/privkey.pem", "-out", f"{new}/fullchain.pem"),
-        ]
-    )
-    os.chmod(f"{new}/privkey.pem", 0o600)
-    remove(pair)
-    os.rename(new, pair)
+    with tempfile.TemporaryDirectory() as place:
+        key, certificate = os.path.join(place, "privkey.pem"), os.path.join(place, "fullchain.pem")
+        run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
+                *("-days", str(DAYS), "-subj", f"/CN={domains[0][:64]}"),
+                *("-addext", "subjectAltName=" + ",".join(f"DNS:{domain}" for domain in domains)),
+                *("-keyout", key, "-out", certificate),
+            ]
+        )
+        replace(pair, {"privkey.pem": content(key), "fullchain.pem": content(certificate)})
 
 
 if __name__ == "__main__":

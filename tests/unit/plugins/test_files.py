@@ -8,6 +8,7 @@ import os
 import pwd
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,25 @@ def test_an_owner_that_does_not_exist_changes_nothing(tmp_path: Path, kind: str,
     with pytest.raises(KeyError, match=NOBODY_KNOWN):
         transaction.apply()
     assert tree(tmp_path) == was
+
+
+def test_what_a_killed_run_left_behind_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It may hold secrets. Of others, only what is old: they may be at work."""
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "secrets.json").write_text("canary")
+    killed = Transaction([entry(tmp_path / "gone", "absent")])
+    killed.apply()  # and no commit
+    (tmp_path / ".flask-ops-removed.other").write_text("canary")
+    (tmp_path / ".flask-ops-new.a1b2c3").write_text("canary")
+    (tmp_path / ".somebody").write_text("else")
+    assert (tmp_path / ".flask-ops-removed.gone").exists()
+    assert bring(entry(tmp_path / "gone", "absent")) == []
+    left = {".flask-ops-removed.other", ".flask-ops-new.a1b2c3", ".somebody"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    now = time.time()
+    monkeypatch.setattr(_files.time, "time", lambda: now + 3700)
+    bring(entry(tmp_path / "gone", "absent"), entry(tmp_path / "no" / "such" / "directory", "absent"))
+    assert {path.name for path in tmp_path.iterdir()} == {".somebody"}
 
 
 def test_an_interrupted_run_takes_its_changes_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import grp
+import os
+import pwd
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.modules import self_signed_certificates
 from ansible_collections.flask_ops.production.plugins.modules.self_signed_certificates import (
     ensure_site,
     own_problems,
     remove_site,
 )
 
+ME, GROUP = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
 NAMES = "DNS:shop.example.com,DNS:*.shop.example.com"
 
 
@@ -65,6 +73,12 @@ def test_a_pair_that_has_ended_is_refused(tmp_path: Path):
     assert "has ended: notAfter=" in problem(files)
 
 
+def test_a_pair_that_is_not_valid_yet_is_refused(own: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 86400)
+    assert "is not valid yet: notBefore=" in problem(own)
+
+
 def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path):
     files = make(tmp_path, "open")
     Path(files["privkey"]).chmod(0o644)
@@ -112,3 +126,68 @@ def test_the_link_leads_to_the_best_that_there_is(own: dict[str, str], tmp_path:
     assert remove_site(site, params, check_mode=False)
     assert not link.is_symlink()
     assert not remove_site(site, params, check_mode=False)
+
+
+class KilledError(BaseException):
+    """The run ends here, and no way back is taken."""
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """`kill_at(3)`: before the third change to the file system from now on."""
+    real = {name: getattr(self_signed_certificates, name) for name in ("write", "link", "remove")}
+    left = [1000]
+
+    def step(name: str, path: str, *rest: Any) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KilledError
+        real[name](path, *rest[:2], *([ME, GROUP] if name == "write" else []))
+
+    for name in real:
+        monkeypatch.setattr(self_signed_certificates, name, functools.partial(step, name))
+
+    def at(change: int) -> None:
+        left[0] = change
+
+    return at
+
+
+def belong_together(directory: Path) -> bool:
+    key = subprocess.run(
+        ["openssl", "pkey", "-in", directory / "privkey.pem", "-pubout"], capture_output=True, check=True
+    )
+    shown = ["openssl", "x509", "-in", directory / "fullchain.pem", "-noout", "-pubkey"]
+    return subprocess.run(shown, capture_output=True, check=True).stdout == key.stdout
+
+
+@pytest.mark.parametrize("kind", ["directory", "own_directory"])
+def test_at_no_moment_is_there_no_certificate(
+    own: dict[str, str], tmp_path: Path, kill_at: Callable[[int], None], kind: str
+):
+    """Not even after a run that was killed: the next start of nginx would fail."""
+    params = {
+        "directory": str(tmp_path / "self"),
+        "own_directory": str(tmp_path / "own"),
+        "link": str(tmp_path / "{name}"),
+        "only_here": [],
+    }
+    site: dict[str, Any] = {"name": "shop", "domains": ["shop.example.com"]}
+    ours = kind == "own_directory"
+    ensure_site(site | ({"certificate": own} if ours else {}), params, check_mode=False)
+    later = site | ({"certificate": make(tmp_path, "new")} if ours else {"domains": ["new.example.com"]})
+    kills = 0
+    for change in range(1, 10):
+        kill_at(change)
+        try:
+            ensure_site(later, params, check_mode=False)
+        except KilledError:
+            kills += 1
+        else:
+            break
+        assert belong_together(tmp_path / "shop")
+    kill_at(1000)
+    assert kills >= 4
+    assert not ensure_site(later, params, check_mode=False)
+    assert belong_together(tmp_path / "shop")
+    assert len(list(Path(params[kind]).iterdir())) == 2, "the link and its directory; nothing of a killed run"
