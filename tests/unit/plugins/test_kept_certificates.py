@@ -25,7 +25,8 @@ class Host:
         self.obtained: list[str] = []
 
     def run(self, *certificates: dict, check_mode: bool = False, **params: Any) -> dict:
-        defaults = {name: option.get("default") for name, option in OPTIONS.items()}
+        options: Any = OPTIONS
+        defaults = {name: option.get("default") for name, option in options.items()}
         given = {"certificates": list(certificates), "server": "https://ca.example.com/dir", **params}
         return bring_all(defaults | given, check_mode)
 

@@ -154,11 +154,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def belong_together(directory: Path) -> bool:
-    key = subprocess.run(
-        ["openssl", "pkey", "-in", directory / "privkey.pem", "-pubout"], capture_output=True, check=True
-    )
-    shown = ["openssl", "x509", "-in", directory / "fullchain.pem", "-noout", "-pubkey"]
-    return subprocess.run(shown, capture_output=True, check=True).stdout == key.stdout
+    key = ["openssl", "pkey", "-in", str(directory / "privkey.pem"), "-pubout"]
+    certificate = ["openssl", "x509", "-in", str(directory / "fullchain.pem"), "-noout", "-pubkey"]
+    return subprocess.check_output(key) == subprocess.check_output(certificate)
 
 
 @pytest.mark.parametrize("kind", ["directory", "own_directory"])
@@ -166,7 +164,7 @@ def test_at_no_moment_is_there_no_certificate(
     own: dict[str, str], tmp_path: Path, kill_at: Callable[[int], None], kind: str
 ):
     """Not even after a run that was killed: the next start of nginx would fail."""
-    params = {
+    params: dict[str, Any] = {
         "directory": str(tmp_path / "self"),
         "own_directory": str(tmp_path / "own"),
         "link": str(tmp_path / "{name}"),
