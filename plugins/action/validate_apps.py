@@ -8,9 +8,13 @@ import time
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
+from ansible_collections.flask_ops.production.plugins.plugin_utils._ownership import (
+    claims,
+    ownership_errors,
+    question,
+)
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, role_options
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
-    account_errors,
     certificate_errors,
     entry_errors,
     fleet_errors,
@@ -69,29 +73,38 @@ class ActionModule(ActionBase):
         return values, errors
 
     def _host_errors(self, entries, name, roles, values, task_vars, result):
-        """What is wrong with the host, or with the apps on it. The facts that were missing go into the result."""
+        """The errors of the host, and of the apps on it. The facts that were missing go into the result."""
         facts = task_vars.get("ansible_facts", {})
-        names = {entry["name"] for entry in entries or []} if "python_app" in roles else set()
-        # The playbook's check and the role's come one after the other: whose the users are does not change in between.
-        memory = Memory("accounts", self, task_vars)
-        judged = set(memory.recall(()))
-        names -= judged
-        missing, users = NEEDED - facts.keys(), {}
-        if names or missing:
-            told = self._execute_module(
-                "flask_ops.production.host_facts", module_args={"users": sorted(names)}, task_vars=task_vars
+        # Packages that are installed before the roles may bring users of their own.
+        memories = {
+            of_accounts: Memory(f"claims-{of_accounts}", self, task_vars, whole_run=not of_accounts)
+            for of_accounts in (True, False)
+        }
+        checked = {scope: set(memory.recall(())) for scope, memory in memories.items()}
+        wanted = [
+            claim
+            for claim in claims(entries or [], roles, values, task_vars["inventory_hostname"])
+            if claim.what not in checked[claim.kind == "accounts"]
+        ]
+        missing, foreign = NEEDED - facts.keys(), {}
+        if wanted or missing:
+            answer = self._execute_module(
+                "flask_ops.production.host_facts", module_args=question(wanted, values), task_vars=task_vars
             )
-            if told.get("failed") or told.get("unreachable"):
-                result.update(told)
+            if answer.get("failed") or answer.get("unreachable"):
+                result.update(answer)
                 return []
-            users = told["users"]
+            foreign = answer["foreign"]
             if missing:
-                result["ansible_facts"] = told["ansible_facts"]
-                result["warnings"] = wrong_clock(told["seconds"])
-                facts = {key.removeprefix("ansible_"): value for key, value in told["ansible_facts"].items()}
-        errors = platform_errors(facts, values) or account_errors(entries or [], name, users)
-        if names and not errors:
-            memory.keep(sorted(judged | names))
+                result["ansible_facts"] = answer["ansible_facts"]
+                result["warnings"] = wrong_clock(answer["seconds"])
+                facts = {key.removeprefix("ansible_"): value for key, value in answer["ansible_facts"].items()}
+        places = [f"{name}[{index}]" for index in range(len(entries or []))]
+        errors = platform_errors(facts, values) or ownership_errors(wanted, foreign, entries or [], places)
+        if wanted and not errors:
+            for of_accounts, memory in memories.items():
+                of_kind = {claim.what for claim in wanted if (claim.kind == "accounts") == of_accounts}
+                memory.keep(sorted(checked[of_accounts] | of_kind))
         return errors
 
 

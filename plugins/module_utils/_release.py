@@ -53,6 +53,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     write,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
+from ansible_collections.flask_ops.production.plugins.module_utils._ownership import MARK
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import source_of, ssh_prefix
 from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
 
@@ -436,16 +437,20 @@ def retire(app: App, purge: bool, check_mode: bool = False) -> bool:
         os.path.join(app.root, name)
         for name in ("current", "previous", "releases", "environments", "old-static", ".build", ".wheelhouse")
     ]
+    mark = os.path.join(app.root, MARK)
     if purge:
         doomed.append(shared)
     doomed = [path for path in doomed if os.path.lexists(path)]
     kept = not purge and os.path.isdir(shared) and os.stat(shared).st_uid != 0
-    empty = os.path.isdir(app.root) and set(os.listdir(app.root)) <= {os.path.basename(path) for path in doomed}
+    empty = os.path.isdir(app.root) and set(os.listdir(app.root)) <= {
+        os.path.basename(path) for path in [*doomed, mark]
+    }
     if not check_mode:
         for path in doomed:
             remove(path)
         if kept:
             own(shared, 0o700, "root", "root")
         if empty:
+            remove(mark)
             os.rmdir(app.root)
     return bool(doomed) or kept or empty

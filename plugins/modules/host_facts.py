@@ -11,12 +11,41 @@ version_added: 0.1.0
 description:
   - Gathers, with Ansible's own collectors, what M(flask_ops.production.validate_apps) checks and the roles reckon with.
     M(ansible.builtin.setup) looks at every disk and network interface for the same, which takes twice as long.
-  - Looks up users of the host, so that one connection is enough for all that has to be known at the start of a run.
+  - Finds out which users, directories, files and units of an app's name belong to somebody else, so that one connection
+    is enough for everything that has to be known at the start of a run.
   - Changes nothing.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
-  users:
-    description: Names of users to look up. One that the host does not have is no error.
+  accounts:
+    description: Users, each with a group of the same name, that the roles would create or remove.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the user and of its group.
+        type: str
+        required: true
+      comment:
+        description: The comment in C(/etc/passwd) that marks the user as the app's.
+        type: str
+        required: true
+      home:
+        description: The user's home.
+        type: str
+        required: true
+  directories:
+    description: Directories that the roles would create or remove. A file C(.flask-ops) of root's marks them.
+    type: list
+    elements: str
+    default: []
+  files:
+    description: Files that the roles would write or remove. A line of their text marks them.
+    type: list
+    elements: str
+    default: []
+  units:
+    description: Units that the roles would create or remove, each with its type. A line of the unit's file marks them.
     type: list
     elements: str
     default: []
@@ -30,9 +59,11 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Learn what the roles need to know, and who shop is
+- name: Gather facts, and find out whether the host has another shop
   flask_ops.production.host_facts:
-    users: [shop]
+    accounts: [{name: shop, comment: Flask app shop, home: /srv/shop}]
+    directories: [/srv/shop]
+    units: [shop-blue.service]
 """
 
 RETURN = r"""
@@ -67,21 +98,23 @@ seconds:
   description: The clock of the host, in seconds since 1970.
   returned: always
   type: float
-users:
-  description: The comment in C(/etc/passwd) of each user that the host has.
+foreign:
+  description: Of everything that was asked for, what exists and is not marked, with the reason.
   returned: always
   type: dict
-  sample: {shop: Flask app shop}
+  sample: {/srv/shop: it has no file .flask-ops}
 """
 
+import os
 import platform
-import pwd
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.hardware.linux import LinuxHardware
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
 from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
+from ansible_collections.flask_ops.production.plugins.module_utils import _ownership as ownership
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 
 FACTS = (
     "architecture", "distribution", "distribution_major_version", "memtotal_mb", "processor_vcpus", "service_mgr",
@@ -89,11 +122,33 @@ FACTS = (
 
 
 def main() -> None:
+    account = {name: {"type": "str", "required": True} for name in ("name", "comment", "home")}
+    names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
-        argument_spec={"users": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True
+        argument_spec={
+            "accounts": {"type": "list", "elements": "dict", "options": account, "default": []},
+            "directories": names,
+            "files": names,
+            "units": names,
+        },
+        supports_check_mode=True,
     )
-    users = {user.pw_name: user.pw_gecos for user in pwd.getpwall() if user.pw_name in module.params["users"]}
-    module.exit_json(changed=False, ansible_facts=facts(module), seconds=time.time(), users=users)
+    try:
+        found = foreign(module.params)
+    except (CommandError, OSError) as error:
+        module.fail_json(msg=f"Cannot find out what belongs to the apps: {error}")
+    module.exit_json(changed=False, ansible_facts=facts(module), seconds=time.time(), foreign=found)
+
+
+def foreign(params: dict) -> dict[str, str]:
+    """What somebody else has of the names that are asked for, each with the reason."""
+    reasons = {account["name"]: ownership.account(**account) for account in params["accounts"]}
+    reasons |= {path: ownership.directory(path) for path in params["directories"]}
+    reasons |= {path: ownership.file(path) for path in params["files"]}
+    # A host without systemd is refused by its facts.
+    if os.path.isdir("/run/systemd/system"):
+        reasons |= ownership.units(params["units"])
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def facts(module: AnsibleModule) -> dict[str, object]:

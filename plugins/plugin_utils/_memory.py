@@ -17,11 +17,17 @@ from ansible.plugins.action import ActionBase
 
 
 class Memory:
-    """A file for each host and play, in the folder that Ansible makes for each run and removes at its end."""
+    """A file for each host, in the directory that Ansible makes for each run and removes at its end.
 
-    def __init__(self, name: str, action: ActionBase, task_vars: t.Mapping[str, t.Any]) -> None:
+    :param whole_run: whether later plays remember as well.
+    """
+
+    def __init__(
+        self, name: str, action: ActionBase, task_vars: t.Mapping[str, t.Any], whole_run: bool = False
+    ) -> None:
         host = action._task.delegate_to or task_vars["inventory_hostname"]
-        place = hashlib.sha256(f"{action._task.get_play()._uuid} {host}".encode()).hexdigest()
+        scope = "run" if whole_run else action._task.get_play()._uuid
+        place = hashlib.sha256(f"{scope} {host}".encode()).hexdigest()
         self._path = Path(constants.DEFAULT_LOCAL_TMP, f"flask-ops-{name}-{place}.json")
 
     def recall(self, otherwise: t.Any) -> t.Any:

@@ -38,41 +38,25 @@ def between(lowest: int, highest: int, example: int, unit: str = "") -> Rule:
     return Rule(lambda value: lowest <= value <= highest, says, str(example))
 
 
-TAKEN_NAMES = frozenset(
-    # An app has a user and a group, /etc/flask-ops/<name> and /run/flask-ops/<name>, and all of them go when the app goes.
-    # Users, groups and services that Debian, or what people install beside an app, already have.
-    "root daemon bin sys sync games man lp mail news uucp proxy backup list irc gnats nobody nogroup www-data sshd ssh "
-    "nginx apache apache2 lighttpd caddy haproxy varnish squid systemd systemd-network systemd-resolve systemd-timesync "
-    "systemd-journal systemd-coredump messagebus dbus polkitd postgres mysql mariadb redis valkey memcached mongodb "
-    "rabbitmq elasticsearch prometheus grafana docker podman git gitlab jenkins ansible admin sudo adm wheel users staff "
-    "shadow tty disk audio video cdrom dialout dip fax floppy input kmem kvm netdev operator plugdev render sasl sgx src "
-    "ssl-cert tape utmp voice cron crontab rsyslog syslog journal certbot letsencrypt logrotate node-exporter gunicorn "
-    "uv chrony ntp ntpsec bind named unbound dnsmasq postfix dovecot exim4 cups samba nfs snapd fail2ban ufw shutdown "
-    "reboot halt default current previous "
-    # What else Debian keeps in /etc and /run, and what this collection keeps there.
-    "adduser alternatives apparmor appstream apt binfmt ca-certificates cloud cni collectd containers credentials "
-    "cryptsetup dconf debconf dhcp dpkg environment fonts fstab glvnd group gshadow gss host hostname hosts init initctl "
-    "initramfs-tools iproute2 issue kernel ldap libpod locale lock log login lvm machine-id magic mdadm mime modprobe "
-    "modules motd mount mtab mtail netns netplan network networks nftables opt os-release pam passwd perl polkit-1 "
-    "postgresql profile protocols python python2 python3 resolvconf rmt rpc runc security selinux services sgml shells "
-    "shm skel ssl subgid subuid sudoers sysctl terminfo timezone tmpfiles ucf udev user utmp vim wireguard xattr xdg xml "
-    "flask-ops".split()
+RESERVED_NAMES = frozenset(
+    # Other files of this collection beside those of the apps (/run/flask-ops/letsencrypt.lock, /opt/flask-ops/uv); words of
+    # options and playbooks; users of packages that the collection itself installs.
+    "letsencrypt certbot uv nginx current previous default collectd mtail prometheus".split()
 )
+"""Names that no app may have. What else a host has of an app's name is found on the host."""
 
 TAKEN_UNITS = frozenset(
-    # Units with a hyphen in their names: a process of an app, <app>-<process>, could take the place of one of them.
-    "console-getty container-getty serial-getty debug-shell emergency-shell rc-local keyboard-setup console-setup "
-    "initrd-cleanup initrd-parse-etc initrd-switch-root e2scrub-all fstrim-all ifup-all unattended-upgrades "
-    "netfilter-persistent qemu-guest-agent open-vm-tools node-exporter prometheus-node-exporter "
-    "nginx-exporter access-log-exporter gunicorn-exporter "
-    "flask-ops-letsencrypt flask-ops-metrics flask-ops-loopback".split()
+    # A process of an app, <app>-<process>, could take the place of one of them.
+    "node-exporter prometheus-node-exporter nginx-exporter prometheus-nginx-exporter access-log-exporter "
+    "gunicorn-exporter flask-ops-letsencrypt flask-ops-metrics flask-ops-loopback".split()
 )
+"""Units of this collection, and of packages that it installs."""
 
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
 def is_app_name(name: str) -> bool:
-    return re.fullmatch(r"[a-z][a-z0-9-]{0,28}[a-z0-9]", name) is not None and name not in TAKEN_NAMES
+    return re.fullmatch(r"(?!flask-ops)[a-z][a-z0-9-]{0,28}[a-z0-9]", name) is not None and name not in RESERVED_NAMES
 
 
 def is_domain(name: str) -> bool:
@@ -302,7 +286,7 @@ RULES: dict[str, Rule] = {
     "name": Rule(
         is_app_name,
         "must be 2 to 30 lower-case letters, digits and hyphens, start with a letter, end with a letter or digit, and "
-        "not be the name of a user or service that a server has anyway",
+        f"not begin with flask-ops or be one of {', '.join(sorted(RESERVED_NAMES))}",
         "shop",
     ),
     "domains[]": Rule(

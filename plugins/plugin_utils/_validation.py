@@ -60,10 +60,6 @@ WITHOUT_HTTP_3 = ("Debian 12", "Ubuntu 24")
 """Where nginx is too old to have been built with it."""
 
 
-COMMENT = "Flask app {name}"
-"""How a user is marked as an app's, in /etc/passwd."""
-
-
 def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
     """Every error in a list of apps or sites.
 
@@ -137,19 +133,6 @@ def _is_slip(name: str, real: str) -> bool:
         return False
     changes = difflib.SequenceMatcher(None, name, real, autojunk=False).get_opcodes()
     return sum(max(end - start, there - here) for kind, start, end, here, there in changes if kind != "equal") <= 2
-
-
-def account_errors(entries: t.Any, name: str, users: Mapping[str, str]) -> list[str]:
-    """Apps whose user is somebody else's: it would be changed, and removed with the app.
-
-    :param users: users of the host, each with the comment of its line in passwd.
-    """
-    return [
-        f"{name}[{index}].name: the host has a user '{entry['name']}' already, who is not an app's (by the comment in "
-        f"/etc/passwd); give the app another name, such as {entry['name'][:26]}-app"
-        for index, entry in enumerate(entries)
-        if entry["name"] in users and users[entry["name"]] != COMMENT.format(name=entry["name"])
-    ]
 
 
 def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Iterable[str]) -> list[str]:

@@ -78,8 +78,8 @@ bad_app(1, "domains", "must have at least one name...good value is shop.example.
 for name in ("../../etc", "a/b", "-shop", ".shop", "Shop", "sh op", "münchen", "shop\n"):
     bad_app(2, "name", "must be 2 to 30 lower-case letters...good value is shop", name=name)
 bad_app(3, "name", "must be 2 to 30...good value is shop", name="s" * 33)
-for name in ("root", "nginx", "www-data", "sshd", "flask-ops"):
-    bad_app(4, "name", "not be the name of a user or service...good value is shop", name=name)
+for name in ("letsencrypt", "uv", "nginx", "prometheus", "flask-ops", "flask-ops-metrics"):
+    bad_app(4, "name", "not begin with flask-ops or be one of...good value is shop", name=name)
 
 # --- two apps -----------------------------------------------------------------------------------------------------------
 clash(5, "flask_apps[1].name", "'shop' is already flask_apps[0].name", app(), blog(name="shop"))
@@ -113,8 +113,8 @@ for process in ("blue", "green", "migrate", "preflight"):
         processes=[WORKER | {"name": process}],
     )
 clash(
-    7, "flask_apps[0].processes[0].name", "'console-getty' is already a unit of the server",
-    app(name="console", processes=[WORKER | {"name": "getty"}]),
+    7, "flask_apps[0].processes[0].name", "'node-exporter' is already a unit of the server",
+    app(name="node", processes=[WORKER | {"name": "exporter"}]),
 )  # fmt: skip
 
 # --- ports --------------------------------------------------------------------------------------------------------------

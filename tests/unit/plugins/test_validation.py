@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import LOG_RULES, RULES, TAKEN_NAMES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import LOG_RULES, RESERVED_NAMES, RULES
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
     ROLES,
@@ -94,8 +94,8 @@ LONG_NAME = ".".join(["a" * 50] * 5) + ".com"
 BAD: dict[str, list[Any]] = {
     "name": [
         "", "../../etc", "a/b", "-shop", ".shop", "shop-", "Shop", "shop_1", "1shop", "s", "s" * 31, "münchen", "sh op",
-        "shop\n", "shop;", "shop.service", "{{name}}", "root", "nginx", "www-data", "sshd", "postgres", "ssl", "sudoers",
-        "apt", "lock", "flask-ops", "audio", 7, True, ["shop"],
+        "shop\n", "shop;", "shop.service", "{{name}}", "nginx", "uv", "letsencrypt", "prometheus", "previous",
+        "flask-ops", "flask-ops-metrics", 7, True, ["shop"],
     ],
     "domains[]": [
         "", "exa mple.com", "http://shop.example.com", "shop.example.com/", "shop.example.com:443", "shop.example.com.",
@@ -275,7 +275,7 @@ def test_every_rule_for_an_entry_is_tested_with_bad_values():
 
 
 GOOD: dict[str, list[Any]] = {
-    "name": ["shop", "s1", "my-shop-2", "s" * 30],
+    "name": ["shop", "s1", "my-shop-2", "s" * 30, "openvpn", "flask"],
     "domains[]": ["shop.example.com", "xn--mnchen-3ya.de", "a.co", "1.example.com", "shop.test", "a--b.example"],
     "wsgi": ["app:app", "shop.wsgi:application", "shop:create_app()", "shop:create_app('prod', debug=False)", "_a:_b"],
     "source.git": [
@@ -845,7 +845,9 @@ def texts(alphabet: str, longest: int = 12) -> st.SearchStrategy[str]:
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,28}[a-z0-9]", fullmatch=True).filter(lambda name: name not in TAKEN_NAMES)
+NAMES = st.from_regex(r"(?!flask-ops)[a-z][a-z0-9-]{0,28}[a-z0-9]", fullmatch=True).filter(
+    lambda name: name not in RESERVED_NAMES
+)
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 DOMAINS = st.builds(
     lambda labels, top: ".".join([*labels, top]), st.lists(LABELS, min_size=1, max_size=4), texts(LETTERS)
