@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import (
     command_line,
@@ -15,7 +15,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._processes im
 )
 
 
-class ActionModule(RenderingAction):
+class ActionModule(AppsAction):
     """Renders the files of every process that this host should run; the module brings them to their state."""
 
     _VALID_ARGS = frozenset(("apps", "releases", "files", "timer"))
@@ -23,9 +23,9 @@ class ActionModule(RenderingAction):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         render, host = self.renderer(task_vars), task_vars["inventory_hostname"]
-        apps = [self._described(app, on_host(app, host), render) for app in self._task.args["apps"]]
-        arguments = {"apps": apps}
-        return self._execute_module("flask_ops.production.app_processes", module_args=arguments, task_vars=task_vars)
+        return self.for_each_app(
+            self._task.args["apps"], lambda app: self._described(app, on_host(app, host), render), task_vars
+        )
 
     def _described(self, app, processes, render):
         if not processes:

@@ -9,11 +9,11 @@ import socket
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import SLOTS
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
 
 
-class ActionModule(RenderingAction):
+class ActionModule(AppsAction):
     """Renders the files of both slots of every app; the module on the host decides which slot gets them."""
 
     _VALID_ARGS = frozenset(("apps", "releases", "files", "boot", "release_link", "probe_port"))
@@ -21,8 +21,7 @@ class ActionModule(RenderingAction):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         args, render = self._task.args, self.renderer(task_vars)
-        apps = [self._described(app, args, render) for app in args["apps"]]
-        return self._execute_module("flask_ops.production.app_slots", module_args={"apps": apps}, task_vars=task_vars)
+        return self.for_each_app(args["apps"], lambda app: self._described(app, args, render), task_vars)
 
     def _described(self, app, args, render):
         described_app = {

@@ -9,8 +9,9 @@ import os
 import socket
 import tempfile
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._files import sealed
 from ansible_collections.flask_ops.production.plugins.plugin_utils._archive import (
     checksum,
@@ -32,21 +33,32 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         given = {app["name"]: app for app in arguments["apps"]}
-        arguments["apps"] = [self._described(app) for app in arguments["apps"]]
         arguments["by"] = f"{getpass.getuser()}@{socket.gethostname()}"
         arguments["proxies"] = sealed(json.dumps(arguments.get("proxies") or {}))
-        result = self._build(arguments, task_vars)
+        apps, failures = self._described_all(given.values())
+        result = self._build({**arguments, "apps": apps}, task_vars)
         wanted = result.get("wanted_uploads")
         if wanted and not result.get("failed"):
             try:
                 uploads: dict[str, dict[str, str]] = {}
-                arguments["uploads"] = uploads
                 for name, _slash, kind in (item.partition("/") for item in wanted):
                     uploads.setdefault(name, {})[kind] = self._send(given[name], kind)
-                result = self._build(arguments, task_vars)
+                # Only these: the others are done.
+                arguments |= {"apps": [app for app in apps if app["name"] in uploads], "uploads": uploads}
+                result = merged(result, self._build(arguments, task_vars))
             finally:
                 self._remove_tmp_path(self._connection._shell.tmpdir)
+        result.setdefault("failures", {}).update(failures)
         return result
+
+    def _described_all(self, apps):
+        """The entries as the module takes them, and the failures of those that the controller cannot describe."""
+        described: list[dict] = []
+        failures: dict[str, str] = {}
+        for app in apps:
+            with FailureOf(app["name"], failures, AnsibleError):
+                described.append(self._described(app))
+        return described, failures
 
     def _build(self, arguments, task_vars):
         return self._execute_module("flask_ops.production.python_release", module_args=arguments, task_vars=task_vars)
@@ -88,6 +100,17 @@ class ActionModule(ActionBase):
             else:
                 pack(app["wheelhouse"], archive.name, packages_in)
             return self._transfer_file(archive.name, remote)
+
+
+def merged(first, second):
+    """The results of two calls as one."""
+    if second.get("failed") or second.get("unreachable"):
+        return second
+    both = {**second, "changed": first["changed"] or second["changed"]}
+    both |= {key: {**first[key], **second[key]} for key in ("releases", "failures")}
+    both |= {key: first[key] + second[key] for key in ("unmigrated", "diff")}
+    both["warnings"] = first.get("warnings", []) + second.get("warnings", [])
+    return both
 
 
 def here(source):

@@ -15,7 +15,8 @@ description:
     and started. Of several instances, the first one must keep running before the others follow, one
     after the other. What a timer has started is left to end; its next run finds what is new.
   - A process that does not keep running takes everything back. What ran before runs again, and the error quotes the
-    last lines of its journal.
+    last lines of its journal. The module does not fail then, but completes the other apps, and returns the error in
+    RV(failures).
   - A process that is not listed any more is stopped and removed; so are all processes of an app whose state is C(absent).
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -78,10 +79,16 @@ apps:
       description: The steps that were taken.
       type: list
       elements: str
+failures:
+  description: An error message for each app that failed, by its name.
+  returned: success
+  type: dict
+  sample: {}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._processes import (
     App,
@@ -120,17 +127,15 @@ def main() -> None:
         argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}},
         supports_check_mode=True,
     )
-    done: dict = {"changed": False, "apps": {}, "diff": []}
+    done: dict = {"changed": False, "apps": {}, "failures": {}, "diff": []}
     # Apps that lose processes come first: another one may get a unit of that name.
     params = sorted(module.params["apps"], key=lambda app: bool(app["processes"]))
-    try:
-        for app in params:
+    for app in params:
+        with FailureOf(app["name"], done["failures"], ProcessError, CommandError, OSError):
             result = Processes(app_of(app, must_exist=not module.check_mode), Host()).run(module.check_mode)
             done["changed"] = done["changed"] or result.changed
             done["apps"][app["name"]] = {"summary": result.summary, "steps": result.steps}
             done["diff"] += result.diff
-    except (ProcessError, CommandError, OSError, KeyError) as error:
-        module.fail_json(msg=str(error), **done)
     module.exit_json(**done)
 
 

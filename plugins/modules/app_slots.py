@@ -14,7 +14,8 @@ description:
   - Otherwise the idle slot gets the wanted files, is started and asked on its own socket until it is healthy. Then
     the link C(/run/flask-ops/<app>/current) is replaced atomically, nginx is asked, the old slot finishes its requests
     and is stopped. No request fails, and nginx is not reloaded.
-  - Any failure leaves the old slot in traffic, and the error quotes the last lines of the failed slot's journal.
+  - Any failure leaves the old slot in traffic, and the error quotes the last lines of the failed slot's journal. The
+    module does not fail then, but completes the other apps, and returns the error in RV(failures).
   - Each switch, also one that failed, is a line of C(/var/log/flask-ops/deploys.jsonl).
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -88,10 +89,16 @@ apps:
       description: The steps that were taken.
       type: list
       elements: str
+failures:
+  description: An error message for each app that failed, by its name. Its slots are as they were.
+  returned: success
+  type: dict
+  sample: {}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
@@ -150,9 +157,9 @@ def main() -> None:
         argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}},
         supports_check_mode=True,
     )
-    done: dict = {"changed": False, "apps": {}, "diff": []}
-    try:
-        for params in module.params["apps"]:
+    done: dict = {"changed": False, "apps": {}, "failures": {}, "diff": []}
+    for params in module.params["apps"]:
+        with FailureOf(params["name"], done["failures"], SwitchError, LockedError, CommandError, OSError):
             app, host = app_of(params, must_exist=not module.check_mode), Host()
             if params["state"] == "absent":
                 result = retire_app(app, host, module.check_mode)
@@ -161,8 +168,6 @@ def main() -> None:
             done["changed"] = done["changed"] or result.changed
             done["apps"][app.name] = {"summary": result.summary, "slot": result.slot, "steps": result.steps}
             done["diff"] += result.diff
-    except (SwitchError, LockedError, CommandError, OSError, KeyError) as error:
-        module.fail_json(msg=str(error), **done)
     module.exit_json(**done)
 
 

@@ -18,6 +18,7 @@ description:
   - A virtual environment is shared by all releases of an app that need the same, and is built once.
   - One run at a time works on an app; another one waits for O(lock_timeout) seconds.
   - Where any step fails, what was serving before still serves. A half-built release is built again by the next run.
+    The module does not fail then, but completes the other apps, and returns the error in RV(failures).
   - Old releases are deleted, but never what the links C(current) and C(previous) point to.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -100,7 +101,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 releases:
-  description: The release of each app, by the app's name.
+  description: The release of each app that did not fail, by the app's name.
   returned: success
   type: dict
   sample:
@@ -117,6 +118,11 @@ unmigrated:
   type: list
   elements: str
   sample: [shop]
+failures:
+  description: An error message for each app that failed, by its name.
+  returned: success
+  type: dict
+  sample: {}
 wanted_uploads:
   description: What the controller has to send before the releases can be built, an app's name and a kind each.
   returned: success
@@ -127,11 +133,13 @@ wanted_uploads:
 import contextlib
 import json
 import os
+import pwd
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._files import opened, set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError, lock
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
@@ -197,68 +205,76 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.environ.update(json.loads(opened(module.params["proxies"]) or "{}"))
+    result: dict = {
+        "changed": False,
+        "releases": {},
+        "unmigrated": [],
+        "wanted_uploads": [],
+        "failures": {},
+        "diff": [],
+    }
     warnings: list[str] = []
-    result: dict = {}
-    failure = ""
-    try:
-        with contextlib.ExitStack() as locks:
-            if not module.check_mode:
-                for name in sorted(entry["name"] for entry in module.params["apps"]):
-                    locks.enter_context(lock(name, module.params["by"], module.params["lock_timeout"]))
-            result = build_all(module.params, module.check_mode, warnings)
-    except (ReleaseError, LockedError, CommandError, OSError) as error:
-        failure = str(error)
+    for entry in module.params["apps"]:
+        name, wait = entry["name"], module.params["lock_timeout"]
+        with (
+            FailureOf(name, result["failures"], ReleaseError, LockedError, CommandError, OSError),
+            contextlib.nullcontext() if module.check_mode else lock(name, module.params["by"], wait),
+        ):
+            work_on(entry, module.params, module.check_mode, result, warnings)
     for warning in warnings:
         module.warn(warning)
-    if failure:
-        module.fail_json(msg=failure)
     module.exit_json(**result)
 
 
-def build_all(params: dict, check_mode: bool, warnings: list[str]) -> dict:
-    """Resolve every app before the first is built, so that a wrong input of one stops the run before any change."""
-    apps = [(app_of(entry, params), entry) for entry in params["apps"]]
-    present = [app for app, entry in apps if entry["state"] == "present"]
+def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings: list[str]) -> None:
+    """Do the step with one app, and add to the result. The caller holds the app's lock."""
+    app = app_of(entry, params)
+    if entry["state"] == "absent":
+        result["changed"] |= retire(app, entry["purge"], check_mode)
+        return
     if check_mode and params["step"] == "migrate":
-        # Whoever asks has chosen the apps that have to be migrated. Their releases may not be there yet.
-        return {"changed": bool(present), "releases": {}, "unmigrated": []}
-    releases = [release_of(app, params["pinned"].get(app.name), check_mode) for app in present]
-    missing = [release for release in releases if not release.complete]
-    result: dict = {
-        "changed": bool(missing),
-        "releases": {release.app.name: release.facts() for release in releases},
-        "unmigrated": [],
-        "wanted_uploads": [],
-        "diff": [
-            {
-                "before": f"{release.app.linked_release('current') or 'no release'}\n",
-                "after": f"{release.id}\n",
-                "before_header": f"release of {release.app.name}",
-                "after_header": f"release of {release.app.name}",
-            }
-            for release in missing
-        ],
-    }
-    for app, entry in apps:
-        if entry["state"] == "absent" and retire(app, entry["purge"], check_mode):
-            result["changed"] = True
-    if check_mode:
-        result["unmigrated"] = [release.app.name for release in releases if Builder(release, warnings=[]).unmigrated]
-        result["changed"] |= any(obsolete(release) for release in releases if release.complete)
-        return result
-    wanted = [f"{release.app.name}/{kind}" for release in missing for kind in lacking(release.app)]
+        # The caller has chosen the apps that need a migration. Their releases may not be there yet.
+        result["changed"] = True
+        return
+    if not check_mode:
+        require_user(app)
+    release = release_of(app, params["pinned"].get(app.name), check_mode)
+    builder = Builder(release, warnings=warnings)
+    wanted = [] if release.complete or check_mode else [f"{app.name}/{kind}" for kind in lacking(app)]
     if wanted:
-        return {**result, "wanted_uploads": wanted}
-    for release in releases:
-        builder = Builder(release, warnings=warnings)
-        if params["step"] == "migrate":
-            builder.migrate()
-        else:
-            builder.ensure()
-        result["changed"] = result["changed"] or builder.changed
-        if builder.unmigrated:
-            result["unmigrated"].append(release.app.name)
-    return result
+        result["wanted_uploads"] += wanted
+        return
+    if not release.complete:
+        result["changed"] = True
+        result["diff"].append(
+            {
+                "before": f"{app.linked_release('current') or 'no release'}\n",
+                "after": f"{release.id}\n",
+                "before_header": f"release of {app.name}",
+                "after_header": f"release of {app.name}",
+            }
+        )
+    if check_mode:
+        result["changed"] |= release.complete and bool(obsolete(release))
+    elif params["step"] == "migrate":
+        builder.migrate()
+    else:
+        builder.ensure()
+    result["changed"] |= builder.changed
+    result["releases"][app.name] = release.facts()
+    if builder.unmigrated:
+        result["unmigrated"].append(app.name)
+
+
+def require_user(app: App) -> None:
+    """The app's user owns all that a build writes. Only ``site.yml`` creates it."""
+    try:
+        pwd.getpwnam(app.user)
+    except KeyError:
+        raise ReleaseError(
+            f"{app.name}: this host has no user '{app.user}' yet. Run site.yml first, which prepares the host for the app; "
+            "nothing was changed."
+        ) from None
 
 
 def lacking(app: App) -> list[str]:

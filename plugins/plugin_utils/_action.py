@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
+from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 
 
 class RenderingAction(ActionBase):
@@ -30,6 +32,25 @@ class RenderingAction(ActionBase):
             return str(lookup.run([source], variables=task_vars, template_vars=variables)[0])
 
         return render
+
+
+class AppsAction(RenderingAction):
+    """An action that describes each app for the module of the same name. The failure of one app is its own."""
+
+    def for_each_app(
+        self,
+        apps: t.Iterable[dict[str, t.Any]],
+        describe: t.Callable[[dict[str, t.Any]], dict[str, t.Any]],
+        task_vars: dict[str, t.Any],
+    ) -> dict[str, t.Any]:
+        described: list[dict[str, t.Any]] = []
+        failures: dict[str, str] = {}
+        for app in apps:
+            with FailureOf(app["name"], failures, AnsibleError):
+                described.append(describe(app))
+        result = self._execute_module(self._task.action, module_args={"apps": described}, task_vars=task_vars)
+        result.setdefault("failures", {}).update(failures)
+        return result
 
 
 class _Shallow(dict[str, t.Any]):

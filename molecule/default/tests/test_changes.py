@@ -145,3 +145,27 @@ def test_after_a_reboot_the_slot_that_was_in_traffic_serves(host, reboot, demo):
     assert host.run("systemctl is-system-running --wait").stdout.strip() == "running"
     after = demo.ask("/").json
     assert (after["release"], after["slot"]) == (before["release"], before["slot"])
+
+
+def test_an_app_that_fails_does_not_hold_up_the_other(host, play, apps, source, demo, httpbin):
+    before = demo.ask("/").json
+    (source / "demo_app" / "__init__.py").write_text("raise RuntimeError('no app at all')\n")
+    run = play(
+        SITE,
+        flask_apps=apps(
+            demo={"source": {"path": str(source)}}, httpbin={"workers": 1, "headers": {"X-Change": "arrived"}}
+        ),
+    )
+    assert run.status != 0
+    assert run.output.count("RuntimeError: no app at all") == 1
+    assert "1 app failed: demo. The reason is printed above." in run.output
+    assert " failed=1 " in run.output
+    assert demo.ask("/").json == before | {"notes": demo.ask("/").json["notes"]}
+    # The other app has all of its change, nginx' part included.
+    assert httpbin.ask("/status/204").headers["X-Change"] == "arrived"
+    slot = host.check_output("readlink /run/flask-ops/httpbin/current")
+    with host.sudo():
+        assert "workers = 1\n" in host.file(f"/etc/flask-ops/httpbin/{slot}/gunicorn.conf.py").content_string
+    repaired = play(SITE)
+    assert repaired.status == 0, repaired.output
+    assert "X-Change" not in httpbin.ask("/status/204").headers

@@ -1,0 +1,37 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.flask_ops.production.plugins.module_utils._failures import named
+from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
+
+AT_END = "flask_ops_failures_at_end"
+
+
+class ActionModule(ActionBase):
+    """Prints each failure once: Ansible prints the message of a failed task twice, and its line breaks as a backslash and an n."""
+
+    _VALID_ARGS = frozenset(("failures", "at_end"))
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        memory = Memory("failures", self, task_vars)
+        failures = [tuple(known) for known in memory.recall(())]
+        failures += [(app, text) for role in self._task.args["failures"] for app, text in role.items()]
+        failures = list(dict.fromkeys(failures))
+        if task_vars.get(AT_END) and not self._task.args.get("at_end"):
+            memory.keep(failures)
+            return result
+        if not failures:
+            return result
+        host, display = task_vars["inventory_hostname"], Display()
+        for app, text in failures:
+            display.display(f"\n[{host}] {named(app, text)}", color=constants.COLOR_ERROR)
+        apps = list(dict.fromkeys(app for app, _text in failures))
+        counted = "1 app failed" if len(apps) == 1 else f"{len(apps)} apps failed"
+        reason = "The reason is" if len(failures) == 1 else "The reasons are"
+        return {**result, "failed": True, "msg": f"{counted}: {', '.join(apps)}. {reason} printed above."}
