@@ -16,7 +16,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._files import
 class ActionModule(AppsAction):
     """Renders the files of both slots of every app; the module on the host decides which slot gets them."""
 
-    _VALID_ARGS = frozenset(("apps", "releases", "files", "boot", "release_link", "probe_port"))
+    _VALID_ARGS = frozenset(("apps", "releases", "files", "boot", "release_link", "probe_socket"))
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
@@ -34,7 +34,7 @@ class ActionModule(AppsAction):
             "instances": app["instances"],
             "by": f"{getpass.getuser()}@{socket.gethostname()}",
             "release_link": args.get("release_link", "").format_map(app),
-            "probe_port": args.get("probe_port"),
+            "probe_socket": args.get("probe_socket", "").format_map(app),
         }
         release = {}
         if described_app["state"] == "present":

@@ -26,7 +26,6 @@ import json
 import os
 import re
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -116,8 +115,8 @@ class App:
     server: str = "gunicorn"
     by: str = ""
     """Who runs this, as the controller says."""
-    probe_port: int | None = None
-    """nginx's HTTPS port on this host, asked after the flip."""
+    probe_socket: str = ""
+    """The socket at which nginx passes requests to the app, asked after the flip. Empty: there is no nginx."""
     instances: int = 1
     """How many sockets each slot has, with a worker of its own behind each if there is more than one."""
 
@@ -231,24 +230,14 @@ class Host:
 
     def ask_socket(self, path: str, request: str, host: str, timeout: float) -> int:
         """The status of a GET over a slot's own socket."""
-        connection = http.client.HTTPConnection(host, timeout=timeout)
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(timeout)
-        connection.sock.connect(path)
-        return _status(connection, request, {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"})
+        return _status(path, request, host, timeout, {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"})
 
-    def ask_nginx(self, port: int, request: str, host: str, timeout: float) -> int | None:
-        """The status of a GET through nginx on this host, or None where nothing listens."""
-        # The certificate is checked where it is served to others, not here: this asks only who answers.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    def ask_nginx(self, path: str, request: str, host: str, timeout: float) -> int | None:
+        """The status of a GET through nginx, or None if it does not run or does not serve this app."""
         try:
-            plain = socket.create_connection(("127.0.0.1", port), timeout=timeout)
-        except ConnectionRefusedError:
+            return _status(path, request, host, timeout, {})
+        except (FileNotFoundError, ConnectionRefusedError):
             return None
-        connection = http.client.HTTPConnection(host, timeout=timeout)
-        connection.sock = context.wrap_socket(plain, server_hostname=host)
-        return _status(connection, request, {})
 
     def server_version(self, server: str, venv: str) -> str:
         """The version of a server in a virtual environment; empty where there is none.
@@ -299,8 +288,12 @@ class Host:
         time.sleep(seconds)
 
 
-def _status(connection: http.client.HTTPConnection, request: str, headers: dict[str, str]) -> int:
+def _status(path: str, request: str, host: str, timeout: float, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection(host, timeout=timeout)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(timeout)
     try:
+        connection.sock.connect(path)
         connection.request("GET", request, headers={"User-Agent": "flask-ops-health", "Connection": "close", **headers})
         return connection.getresponse().status
     finally:
@@ -419,7 +412,7 @@ class Switch:
         try:
             self._flip(new)
             self._point_to_release()
-            self._probe(old)
+            self._probe()
         except (SwitchError, CommandError, OSError) as error:
             self._flip_back(old, new, links)
             raise SwitchError(f"{error}\n{self._what_serves(old)}") from error
@@ -479,10 +472,14 @@ class Switch:
                     self._failure(
                         slot,
                         f"GET {health.path} on {slot}'s own socket gave {answer} instead of {health.expected} "
-                        f"for {health.deadline:g} s",
+                        f"for {health.deadline:g} s{self._advice(answer)}",
                     )
                 )
             self.host.sleep(health.interval)
+
+    def _advice(self, answer: int | str) -> str:
+        """Flask answers 400 to a Host that is not in its TRUSTED_HOSTS."""
+        return f"; if the app sets TRUSTED_HOSTS itself, add {self.app.host} to it" if answer == 400 else ""
 
     def _answer(self, slot: str) -> int | str:
         """What all instances of a slot answer: a status, or of the first that is not healthy what is wrong with it."""
@@ -517,21 +514,25 @@ class Switch:
             self.host.remove(self.app.boot[new].dest)
         self._retire(new)
 
-    def _probe(self, old: str | None) -> None:
-        """Ask through nginx, as a client would. Not on the first switch: nginx may come later."""
-        health, port = self.app.health, self.app.probe_port
-        if not old or not port:
+    def _probe(self) -> None:
+        """Ask through nginx, which connects anew to whatever slot the link names: the old one cannot answer."""
+        health, path = self.app.health, self.app.probe_socket
+        if not path:
             return
         try:
-            answer = self.host.ask_nginx(port, health.path, self.app.host, health.timeout)
+            answer = self.host.ask_nginx(path, health.path, self.app.host, health.timeout)
         except (OSError, http.client.HTTPException) as error:
             raise SwitchError(
-                f"{self.app.name}: nginx on port {port} did not answer after the flip: {error}"
+                f"{self.app.name}: GET {health.path} through nginx gave no answer after the switch: "
+                f"{error or type(error).__name__}"
             ) from error
         if answer is None:
-            self._step("nginx does not listen, not asked")
+            self._remarks.append("not checked through nginx, which does not run or does not serve this app yet")
         elif not health.accepts(answer):
-            raise SwitchError(f"{self.app.name}: GET {health.path} through nginx gave {answer} after the flip")
+            raise SwitchError(
+                f"{self.app.name}: GET {health.path} gave {answer} through nginx, {health.expected} is expected. On its "
+                f"own socket the release answers as expected: look at its use of X-Forwarded-* and X-Real-IP"
+            )
         else:
             self._step(f"GET {health.path} through nginx: {answer}")
 

@@ -44,9 +44,12 @@ options:
     description: The link to keep pointing to the release in traffic; C({name}) as above. Empty for none.
     type: str
     default: ""
-  probe_port:
-    description: nginx's HTTPS port on the host, which is asked after the flip when something listens there.
-    type: int
+  probe_socket:
+    description:
+      - A socket at which nginx passes requests to the app, by a new connection each time; C({name}) as above. It is asked
+        after the flip if something listens there. Empty for none.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Says whether a switch would happen.
@@ -135,7 +138,7 @@ APP = {
             "deadline": {"type": "float", "required": True},
         },
     },
-    "probe_port": {"type": "int"},
+    "probe_socket": {"type": "str", "default": ""},
     "instances": {"type": "int", "default": 1},
     **{
         slot: {
@@ -187,7 +190,7 @@ def app_of(params: dict, must_exist: bool) -> App:
         server=params["server"],
         grace=params["grace"],
         by=params["by"],
-        probe_port=params["probe_port"],
+        probe_socket=params["probe_socket"],
         instances=params["instances"],
     )
 

@@ -544,7 +544,9 @@ RULES: dict[str, Rule] = {
         Rule(is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current")
     ),
     "gunicorn_systemd_shared_by": between(0, 1000, 2),
-    "gunicorn_systemd_probe_port": between(0, 65535, 443),
+    "gunicorn_systemd_probe_socket": or_empty(
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/run/flask-ops/nginx/{name}.sock")
+    ),
     "nginx_proxy_upstream": Rule(
         is_upstream,
         "must be 'unix:' and a socket's path, or a host and a port, with {name} in it, and {instance} where there are "

@@ -29,7 +29,7 @@ def workers(host):
     return host.check_output("pgrep --parent $(cat /run/nginx.pid)").split()
 
 
-def test_maintenance_is_switched_without_a_reload_and_the_host_still_sees_the_app(host, echo, site, maintenance):
+def test_maintenance_is_switched_without_a_reload_and_loopback_is_no_way_past_it(host, echo, site, maintenance):
     before = workers(host)
     switched = maintenance("on")
     assert (switched.status, switched.changed) == (0, True), switched.output
@@ -42,8 +42,11 @@ def test_maintenance_is_switched_without_a_reload_and_the_host_still_sees_the_ap
         assert "is being worked on" in answer.body
         assert "nginx" not in answer.body
         assert answer.headers["Strict-Transport-Security"]
-    from_the_host = "curl --silent --insecure --resolve echo.test.example:443:127.0.0.1 https://echo.test.example/a"
-    assert '"/a"' in host.check_output(from_the_host)
+    by_loopback = "curl --silent --insecure --resolve echo.test.example:443:127.0.0.1 https://echo.test.example/a"
+    assert "is being worked on" in host.check_output(by_loopback)
+    with host.sudo():
+        past_it = "curl --silent --unix-socket /run/flask-ops/nginx/echo.sock http://echo.test.example/a"
+        assert '"/a"' in host.check_output(past_it)
     assert site("bystander", "bystander.test.example").ask("/").status == 401
     back = maintenance("off")
     assert (back.status, back.changed) == (0, True), back.output
@@ -152,4 +155,5 @@ def test_nginx_comes_back_when_it_is_killed_also_without_a_name_server(host, ech
         host.check_output("sh -c 'cp /etc/resolv.conf /run/resolv.conf && echo > /etc/resolv.conf'")
         host.check_output("sh -c 'kill -9 $(cat /run/nginx.pid)'")
         assert wait_for(echo) == 200
+        assert host.run("curl --fail --unix-socket /run/flask-ops/nginx/echo.sock http://echo.test.example/").succeeded
         host.check_output("sh -c 'cat /run/resolv.conf > /etc/resolv.conf && rm /run/resolv.conf'")

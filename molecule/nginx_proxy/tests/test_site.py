@@ -179,12 +179,8 @@ def test_a_location_has_a_limit_of_its_own(echo):
     assert echo.ask("/upload/", "POST", b"x" * 2_200_000).status == 413
 
 
-def test_a_location_may_be_closed_moved_or_written_by_hand(host, echo):
+def test_a_location_may_be_closed_moved_or_written_by_hand(echo):
     assert echo.ask("/inside/").status == 403
-    from_the_host = (
-        "curl --silent --insecure --resolve echo.test.example:443:127.0.0.1 https://echo.test.example/inside/"
-    )
-    assert "/inside/" in host.check_output(from_the_host)
     moved = echo.ask("/moved")
     assert (moved.status, moved.headers["Location"]) == (301, "https://echo.test.example/assets/style.css")
     assert echo.ask("/raw").json["headers"]["x-raw"] == "yes"
@@ -298,9 +294,23 @@ def test_users_get_in_by_password_and_the_app_does_not_see_it(host, site):
         assert "canary-71c0de55" not in file.content_string
 
 
-def test_the_probe_of_a_switch_needs_no_password(host):
-    asked = "curl --silent --insecure --output /dev/null --write-out %{http_code} --resolve guarded.test.example:443:127.0.0.1"
-    assert host.check_output(f"{asked} https://guarded.test.example/") == "200"
+@pytest.mark.parametrize(("name", "path", "status"), [("guarded", "/", "401"), ("echo", "/inside/", "403")])
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "127.1.2.3", "[::1]"])
+def test_loopback_is_no_way_past_a_password_or_an_access_rule(host, name, path, status, loopback):
+    asked = f"curl --silent --insecure --output /dev/null --write-out %{{http_code}} --resolve {name}.test.example:443:{loopback}"
+    assert host.check_output(f"{asked} https://{name}.test.example{path}") == status
+
+
+@pytest.mark.parametrize("path", ["/", "/inside/"])
+@pytest.mark.parametrize("name", ["echo", "guarded"])
+def test_root_asks_an_app_as_if_by_https_past_every_condition(host, name, path):
+    ask = f"curl --silent --fail --unix-socket /run/flask-ops/nginx/{name}.sock http://{name}.test.example{path}"
+    with host.sudo():
+        got = json.loads(host.check_output(ask))["headers"]
+    assert host.run(ask).failed, "only root may"
+    assert (got["host"], got["x-forwarded-host"]) == (f"{name}.test.example", f"{name}.test.example")
+    assert (got["x-forwarded-proto"], got["x-forwarded-port"]) == ("https", "443")
+    assert got["x-forwarded-for"] == got["x-real-ip"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize(("name", "port"), [("www.guarded", 443), ("old", 443), ("old", 80), ("guarded", 80)])

@@ -354,7 +354,7 @@ bad_app(67, "wokers", "is not a known option; did you mean 'workers'?", wokers=4
 bad_app(67, "health.deadine", "is not a known option; did you mean 'deadline'?", health={"deadine": 10})
 for wrong, right in {
     "python_app_keep_relases": "python_app_keep_releases",
-    "gunicorn_systemd_prob_port": "gunicorn_systemd_probe_port",
+    "gunicorn_systemd_prob_socket": "gunicorn_systemd_probe_socket",
     "app_processes_relases": "app_processes_releases",
     "nginx_proxy_htpps_port": "nginx_proxy_https_port",
     "letsencrypt_emial": "letsencrypt_email",

@@ -28,7 +28,7 @@ APP: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("role", "known"),
     [
-        ("python_app", {"name", "wsgi", "domains", "secrets"}),
+        ("python_app", {"name", "wsgi", "secrets"}),
         ("gunicorn_systemd", {"name", "wsgi", "domains", "timeout"}),
         ("nginx_proxy", {"name", "domains", "timeout", "client_max_body_size"}),
     ],

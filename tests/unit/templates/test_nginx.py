@@ -266,8 +266,51 @@ def test_no_header_that_the_app_could_trust_comes_from_the_client():
         "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "X-Real-IP", "Proxy",
     }  # fmt: skip
     assert not [value for value in set_by_us.values() if value.startswith(("$http_", "$proxy_add_", "$arg_"))]
-    assert set_by_us["X-Forwarded-For"] == "$remote_addr"
+    assert set_by_us["X-Forwarded-For"] == "$forwarded_for"
     assert 'proxy_set_header Connection "";' in lines(render(SITE)), "or no connection to the app is kept"
+
+
+def test_loopback_is_no_way_past_an_access_rule():
+    for template in NGINX:
+        text = render(template, **EVERYTHING).replace("listen 127.0.0.1:9112;", "").replace("    allow 127.0.0.1;", "")
+        assert not re.search(r"127\.0\.0\.0|::1|(allow|geo).*127\.0\.0\.1", text), template
+
+
+def probe_server(**options: Any) -> str:
+    (found,) = re.findall(r"server \{\n    listen unix:.*?\n\}\n", render(SITE, **options), re.DOTALL)
+    return found
+
+
+def test_a_switch_asks_the_new_slot_over_a_new_connection_whatever_visitors_may():
+    for options in ({}, EVERYTHING):
+        server = lines(probe_server(**options))
+        assert server[1] == "listen unix:/run/flask-ops/nginx/shop.sock;"
+        assert {"proxy_pass http://probe.shop;", "proxy_set_header Connection close;"} <= set(server)
+        assert not re.search("allow|deny|auth|closed|limit_|merge_slashes", "".join(server))
+        assert block(render(SITE, **options), "upstream probe.shop") == [
+            "server unix:/run/flask-ops/shop/current/1.sock max_fails=0;"
+        ]
+
+
+def test_all_instances_are_there_for_a_switch_too():
+    assert len(block(render(SITE, instances=3), "upstream probe.shop")) == 3
+
+
+@pytest.mark.parametrize(("port", "host"), [(443, "$host"), (8443, "$forwarded_host")])
+def test_the_app_gets_the_port_that_the_client_used(port: int, host: str):
+    proxied = lines(render("flask-ops-proxy.conf.j2", nginx_proxy_https_port=port))
+    assert {f"proxy_set_header Host {host};", f"proxy_set_header X-Forwarded-Host {host};"} <= set(proxied)
+    conf = render("nginx.conf.j2", nginx_proxy_https_port=port)
+    if port == 443:
+        assert "$forwarded_host" not in conf
+        return
+    kept, by = block(conf, 'map "$server_port $http_host" $forwarded_host')[1].rstrip(";").rsplit(" ", 1)
+    assert by == "$host:8443"
+    pattern = kept.strip('"').removeprefix("~")
+    for given in ("8443 shop.example.com:8443", "8443 ", " shop.example.com"):
+        assert re.search(pattern, given)
+    for given in ("8443 shop.example.com", "8443 shop.example.com:443", "8443 shop.example.com:18443", "443 "):
+        assert not re.search(pattern, given)
 
 
 def test_names_that_no_site_has_are_refused():
