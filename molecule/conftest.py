@@ -77,7 +77,7 @@ class Site:
 
     def connect(self, server_name=None, port=443):
         plain = socket.create_connection((self.address, port), timeout=20)
-        if port != 443:
+        if port == 80:
             return plain
         context = ssl.create_default_context(cadata=self.certificate)
         context.check_hostname = server_name is None

@@ -50,7 +50,11 @@ if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
 @app.get("/")
 @app.get("/healthz")
 def who():
-    if WHO["release"] == "sick" and request.path == "/healthz":
+    if request.path == "/healthz" and (
+        WHO["release"] == "sick"
+        or (WHO["release"] == "sickens" and not GO.exists())
+        or (WHO["release"] == "fails-behind-nginx" and "X-Real-IP" in request.headers)
+    ):
         return "", 500
     return {**WHO, "pid": os.getpid(), "scheme": request.scheme, "client": request.headers.get("X-Forwarded-For")}
 

@@ -60,6 +60,9 @@ PATIENCE = 300
 KILLED_AFTER = 5
 """Seconds after the grace, when systemd kills what the server did not end: the role's units say the same."""
 
+RELOADED_AFTER = 10
+"""Seconds within which nginx serves by its new configuration after a reload."""
+
 OLDEST_GUNICORN = (27, 0, 1)
 """Older ones with gthread drop 11 to 179 of 10,000 requests whenever a worker stops (gunicorn issue 3821)."""
 
@@ -141,6 +144,8 @@ class Result:
 
     changed: bool = False
     slot: str | None = None
+    checked: bool = True
+    """Whether the release has been checked through nginx."""
     summary: str = ""
     steps: list[str] = field(default_factory=list)
     diff: list[dict[str, str]] = field(default_factory=list)
@@ -335,6 +340,7 @@ class Switch:
                 self._keep(current, check_mode)
             else:
                 self._switch(current, other(current), check_mode)
+        self.result.checked = self.host.read(unchecked_mark(self.app.name)).kind == "absent"
         self.result.summary = "; ".join([self.result.summary, *self._remarks])
         return self.result
 
@@ -516,25 +522,17 @@ class Switch:
 
     def _probe(self) -> None:
         """Ask through nginx, which connects anew to whatever slot the link names: the old one cannot answer."""
-        health, path = self.app.health, self.app.probe_socket
-        if not path:
+        app, mark = self.app, unchecked_mark(self.app.name)
+        if not app.probe_socket:
             return
-        try:
-            answer = self.host.ask_nginx(path, health.path, self.app.host, health.timeout)
-        except (OSError, http.client.HTTPException) as error:
-            raise SwitchError(
-                f"{self.app.name}: GET {health.path} through nginx gave no answer after the switch: "
-                f"{error or type(error).__name__}"
-            ) from error
+        answer = ask_through_nginx(app.name, app.host, app.health, app.probe_socket, self.host)
         if answer is None:
+            self.host.write([Entry(mark)])
             self._remarks.append("not checked through nginx, which does not run or does not serve this app yet")
-        elif not health.accepts(answer):
-            raise SwitchError(
-                f"{self.app.name}: GET {health.path} gave {answer} through nginx, {health.expected} is expected. On its "
-                f"own socket the release answers as expected: look at its use of X-Forwarded-* and X-Real-IP"
-            )
-        else:
-            self._step(f"GET {health.path} through nginx: {answer}")
+            return
+        self._step(f"GET {app.health.path} through nginx: {answer}")
+        if self.host.read(mark).kind != "absent":
+            self.host.remove(mark)
 
     def _point_to_release(self) -> None:
         """Keep the links ``current`` and ``previous`` for people, for static files and for what is never deleted."""
@@ -617,6 +615,51 @@ class Switch:
     def _step(self, words: str) -> None:
         self.result.changed = self.result.changed or not words.startswith("GET")
         self.result.steps.append(words)
+
+
+def unchecked_mark(name: str) -> str:
+    """The file that marks an app whose release has not been checked through nginx."""
+    return f"/run/flask-ops/{name}/unchecked"
+
+
+def ask_through_nginx(name: str, domain: str, health: Health, path: str, host: Host) -> int | None:
+    """The status of the health path through nginx, or None if nginx does not run or does not serve this app.
+
+    :raises SwitchError: when the answer is not the expected one.
+    """
+    try:
+        answer = host.ask_nginx(path, health.path, domain, health.timeout)
+    except (OSError, http.client.HTTPException) as error:
+        raise SwitchError(
+            f"{name}: GET {health.path} through nginx gave no answer: {error or type(error).__name__}"
+        ) from error
+    if answer is not None and not health.accepts(answer):
+        raise SwitchError(
+            f"{name}: GET {health.path} gave {answer} through nginx, {health.expected} is expected. On its own socket "
+            f"the release answers as expected: look at its use of X-Forwarded-* and X-Real-IP"
+        )
+    return answer
+
+
+def check_app(name: str, domain: str, health: Health, path: str, host: Host) -> None:
+    """Check an app through nginx once nginx has been reloaded. One that fails is marked, so that it is checked again.
+
+    :raises SwitchError: when it does not answer as expected.
+    """
+    mark, deadline = unchecked_mark(name), host.now() + RELOADED_AFTER
+    while True:
+        reason = f"{name}: nginx does not listen on {path}; restart it on the host: systemctl restart nginx.service"
+        try:
+            if ask_through_nginx(name, domain, health, path, host) is not None:
+                if host.read(mark).kind != "absent":
+                    host.remove(mark)
+                return
+        except SwitchError as error:
+            reason = str(error)
+        if host.now() >= deadline:
+            host.write([Entry(mark)])
+            raise SwitchError(reason)
+        host.sleep(health.interval)
 
 
 def slot_named(target: str | None) -> str | None:

@@ -92,6 +92,9 @@ apps:
       description: The steps that were taken.
       type: list
       elements: str
+    checked:
+      description: Whether the release has been checked through nginx. V(true) as well where O(probe_socket) is empty.
+      type: bool
 failures:
   description: An error message for each app that failed, by its name. Its slots are as they were.
   returned: success
@@ -169,7 +172,12 @@ def main() -> None:
             else:
                 result = Switch(app, host).run(module.check_mode)
             done["changed"] = done["changed"] or result.changed
-            done["apps"][app.name] = {"summary": result.summary, "slot": result.slot, "steps": result.steps}
+            done["apps"][app.name] = {
+                "summary": result.summary,
+                "slot": result.slot,
+                "steps": result.steps,
+                "checked": result.checked,
+            }
             done["diff"] += result.diff
     module.exit_json(**done)
 

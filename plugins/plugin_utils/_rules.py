@@ -547,6 +547,7 @@ RULES: dict[str, Rule] = {
     "gunicorn_systemd_probe_socket": or_empty(
         Rule(is_app_path, "must be an absolute path with {name} in it", "/run/flask-ops/nginx/{name}.sock")
     ),
+    "gunicorn_systemd_probed_apps[]": Rule(is_app_name, "must be the name of an app", "shop"),
     "nginx_proxy_upstream": Rule(
         is_upstream,
         "must be 'unix:' and a socket's path, or a host and a port, with {name} in it, and {instance} where there are "

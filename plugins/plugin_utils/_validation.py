@@ -528,6 +528,12 @@ def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
             if first != place:
                 owner = "process" if kind == "unit" else "app"
                 errors.append(f"{place}: '{value}' is already {first}; each {owner} needs a {kind} of its own")
+    defaults = [
+        f"{name}[{index}].default_site"
+        for index, entry in enumerate(entries)
+        if entry.get("default_site") is True and entry.get("state", "present") == "present"
+    ]
+    errors += [f"{place}: is already true in {defaults[0]}; one site can have it" for place in defaults[1:]]
     return errors
 
 

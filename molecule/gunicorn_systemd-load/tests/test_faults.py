@@ -215,6 +215,27 @@ def test_12_13_a_bad_release_gets_no_traffic(root, slot, switch, load, release, 
 
 
 @pytest.mark.usefixtures("once")
+def test_a_release_that_falls_ill_is_left_and_one_that_fails_behind_nginx_is_refused_under_load(
+    root, slot, switch, load, web
+):
+    """nginx keeps connections to the old slot, which must not answer for the new one."""
+    root("touch /srv/web/go")
+    with load("of-gthread", long_path="", clients=7) as clients:
+        assert switch("of-gthread", "sickens").status == 0
+        root("rm /srv/web/go")
+        back = switch("of-gthread", "r1")
+        before = slot("of-gthread")
+        refused = switch("of-gthread", "fails-behind-nginx")
+        report = clients.finish()
+    assert back.status == 0, back.output
+    assert "GET /healthz gave 500 through nginx, 200 is expected" in refused.output
+    assert f"{before} still serves" in refused.output
+    assert refused.status != 0
+    assert report["failed"] == 0, report["failures"]
+    assert (slot("of-gthread"), web("of-gthread").ask("/").json["release"]) == (before, "r1")
+
+
+@pytest.mark.usefixtures("once")
 def test_14_19_a_slow_start_is_waited_for_a_second_run_waits_and_what_takes_too_long_is_cut_and_counted(
     starting, switch, slot, root, web
 ):

@@ -165,6 +165,60 @@ def test_http_3_is_offered_and_spoken(host, echo):
     assert host.check_output(f"{asked} {by_name}") == "3,200"
 
 
+def test_another_port_is_kept_in_what_the_app_gets_and_in_redirects(apply, echo, site):
+    changed = apply({"canonical_domain": True}, nginx_proxy_https_port=8443)
+    assert changed.status == 0, changed.output
+    # A load balancer that listens on 443 sends no port, and nobody may make one up.
+    for sent, passed in (("", ""), (":8443", ":8443"), (":443", ""), (":1", ""), (":18443", "")):
+        got = echo.ask("/", headers={"Host": f"echo.test.example{sent}"}, port=8443).json["headers"]
+        assert got["host"] == got["x-forwarded-host"] == f"echo.test.example{passed}"
+        assert got["x-forwarded-port"] == "8443"
+    for name, port in (("echo", 80), ("other", 80), ("other", 8443)):
+        host = f"{name}.test.example"
+        asked = {"Host": host if port == 80 else f"{host}:8443"}
+        moved = site("echo", host).ask("/a?b=c", headers=asked, port=port)
+        assert (moved.status, moved.headers["Location"]) == (301, "https://echo.test.example:8443/a?b=c")
+
+
+def ask_without_a_name(address, request, port=443):
+    """The head of the answer and its body, of a client that does not send a name when it shakes hands."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((address, port), timeout=20) as plain:
+        connection = context.wrap_socket(plain) if port == 443 else plain
+        connection.sendall(request.encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def test_a_site_may_answer_clients_that_send_no_name(apply, address, echo):
+    with pytest.raises(ssl.SSLError):
+        ask_without_a_name(address, "GET / HTTP/1.0\r\n\r\n")
+    changed = apply({"default_site": True})
+    assert changed.status == 0, changed.output
+    for host in ("", f"Host: {address}\r\n", "Host: [fd00::1]\r\n", "Host: echo.test.example\r\n"):
+        answer = ask_without_a_name(address, f"GET /a HTTP/1.0\r\n{host}\r\n")
+        assert answer.startswith("HTTP/1.1 200 ")
+        assert '"host": "echo.test.example"' in answer
+    assert " 421 " in ask_without_a_name(address, "GET / HTTP/1.0\r\nHost: unknown.test.example\r\n\r\n")
+    assert " 401 " in ask_without_a_name(address, "GET / HTTP/1.0\r\nHost: bystander.test.example\r\n\r\n")
+    for host in ("", f"Host: {address}\r\n"):
+        moved = ask_without_a_name(address, f"GET /a?b HTTP/1.0\r\n{host}\r\n", port=80)
+        assert "Location: https://echo.test.example/a?b\r\n" in moved
+    assert not ask_without_a_name(address, "GET / HTTP/1.0\r\nHost: unknown.test.example\r\n\r\n", port=80)
+    with pytest.raises(ssl.SSLError):
+        echo.connect(server_name="unknown.test.example")
+
+
+def test_an_odd_name_below_a_star_is_refused(apply, echo):
+    changed = apply({"domains": ["echo.test.example", "*.echo.test.example"]})
+    assert changed.status == 0, changed.output
+    for name, status in (("a-1.b_2", 200), ('a"b', 400), ("a<b", 400), ("*", 400)):
+        assert echo.ask("/", headers={"Host": f"{name}.echo.test.example"}).status == status
+        assert echo.ask("/", headers={"Host": f"{name}.echo.test.example"}, port=80).status == (
+            301 if status == 200 else 400
+        )
+
+
 def test_another_list_of_names_gets_another_certificate_at_once(apply, site):
     changed = apply({"domains": NAMES})
     assert changed.status == 0, changed.output

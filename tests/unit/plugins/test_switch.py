@@ -25,6 +25,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._switch impor
     Result,
     Switch,
     SwitchError,
+    check_app,
     other,
     retire_app,
 )
@@ -702,7 +703,7 @@ def full_disk_at_the_flip(host: FakeHost) -> None:
     ("fault", "reason"),
     [
         (nginx_fails, "shop: GET /healthz gave 502 through nginx, 200 is expected. "),
-        (nginx_is_silent, "shop: GET /healthz through nginx gave no answer after the switch: timed out"),
+        (nginx_is_silent, "shop: GET /healthz through nginx gave no answer: timed out"),
         (full_disk_at_the_flip, "No space left on device"),
     ],
 )
@@ -730,6 +731,63 @@ def test_no_nginx_is_no_failure(serving: FakeHost):
     serving.nginx = None
     assert "; not checked through nginx, which does not run" in deploy(serving, "r2").summary
     assert serving.serving() == "r2"
+
+
+def test_a_host_that_the_app_itself_refuses_is_named(host: FakeHost):
+    host.answers["r1"] = 400
+    with pytest.raises(
+        SwitchError, match=r"gave 400 .*; if the app sets TRUSTED_HOSTS itself, add shop\.example\.com to it"
+    ):
+        deploy(host, "r1")
+    host.answers["r1"] = 500
+    with pytest.raises(SwitchError) as error:
+        deploy(host, "r1")
+    assert "TRUSTED_HOSTS" not in str(error.value)
+
+
+def check(host: FakeHost) -> None:
+    check_app("shop", "shop.example.com", Health("/healthz", 200), "/run/flask-ops/nginx/shop.sock", host)
+
+
+def test_what_nginx_did_not_serve_stays_unchecked_until_it_is_checked(serving: FakeHost):
+    serving.nginx = None
+    assert not deploy(serving, "r2").checked
+    assert not deploy(serving, "r2").checked
+    serving.nginx = 500
+    with pytest.raises(SwitchError, match=r"^shop: GET /healthz gave 500 through nginx, 200 is expected"):
+        check(serving)
+    assert not deploy(serving, "r2").checked
+    serving.nginx = 200
+    check(serving)
+    assert deploy(serving, "r2").checked
+    assert serving.serving() == "r2"
+
+
+def test_a_switch_that_nginx_answers_checks_what_was_unchecked(serving: FakeHost):
+    serving.nginx = None
+    deploy(serving, "r2")
+    serving.nginx = 200
+    assert deploy(serving, "r3").checked
+
+
+def test_an_app_that_fails_through_nginx_is_unchecked_from_then_on(serving: FakeHost):
+    serving.nginx = TimeoutError("timed out")
+    with pytest.raises(SwitchError, match="gave no answer: timed out"):
+        check(serving)
+    assert not deploy(serving, "r1").checked
+
+
+def test_nginx_may_take_a_moment_to_read_its_files_but_not_for_ever(serving: FakeHost):
+    answers = iter([None, 502, None, 200])
+    serving.ask_nginx = lambda *_: next(answers)  # type: ignore[method-assign]
+    check(serving)
+    serving.ask_nginx = lambda *_: None  # type: ignore[method-assign]
+    began = serving.now()
+    with pytest.raises(
+        SwitchError, match=r"nginx does not listen on .*; restart it on the host: systemctl restart nginx"
+    ):
+        check(serving)
+    assert serving.now() - began <= 11
 
 
 def test_nginx_is_not_asked_when_no_socket_is_given(serving: FakeHost):

@@ -462,6 +462,13 @@ def test_an_absent_app_gives_its_domains_to_another_but_not_its_name():
     assert len(errors_of(app(), {"name": "shop", "state": "absent"})) == 1
 
 
+def test_one_site_at_most_answers_clients_without_a_name():
+    blog = {"name": "blog", "domains": ["blog.example.com"], "default_site": True}
+    assert errors_of(app(default_site=True), app(**blog, state="absent")) == []
+    (error,) = errors_of(app(default_site=True), app(**blog))
+    assert error == "flask_apps[1].default_site: is already true in flask_apps[0].default_site; one site can have it"
+
+
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_process_and_a_slot_of_another_app_may_not_have_one_unit(state: str):
     other = (
@@ -638,6 +645,7 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     ],
     "python_app_pinned_releases": [[], {"Shop": "r1"}, {"shop": "../r1"}, {"shop": "r 1"}, {"shop": ""}, {"shop": 1}],
     "gunicorn_systemd_shared_by": [-1, 1001, True, "2"],
+    "gunicorn_systemd_probed_apps": [["Shop"], "shop", [""]],
     "gunicorn_systemd_probe_socket": ["/run/probe.sock", "run/{name}.sock", "/run/{name}/../x.sock", 443],
     "python_app_lock_timeout": [-1, 86401, True, "300"],
     "gunicorn_systemd_changing_files": ["/etc/flask-ops/shop/environment", ["environment"], ["/etc/../x"], ["/etc/a\n"], [1]],
@@ -960,6 +968,7 @@ LANDS_IN: dict[str, str] = {
     "gunicorn_systemd_writable_directory": UNIT,
     "gunicorn_systemd_release_link": ARGUMENT,
     "gunicorn_systemd_probe_socket": ARGUMENT,
+    "gunicorn_systemd_probed_apps[]": ARGUMENT,
     "gunicorn_systemd_releases{key}": UNIT,
     "certificate.fullchain": ARGUMENT + " ",
     "certificate.privkey": ARGUMENT + " ",

@@ -430,3 +430,22 @@ def test_secrets_are_in_the_environment_or_in_the_credentials():
 
 def test_the_environment_does_not_depend_on_the_domains_so_that_a_new_one_needs_no_switch():
     assert render("environment.j2", domains=["a.example.com"]) == render("environment.j2", domains=["b.example.com"])
+
+
+def test_an_app_is_checked_through_nginx_if_its_site_changed_or_its_switch_was_not_checked():
+    apps = [{"name": name, "wsgi": "a:b", "domains": [f"{name}.example.com"]} for name in "abcd"]
+    slots = {
+        "apps": {"a": {"checked": True}, "b": {"checked": False}, "c": {"checked": True}},
+        "failures": {"d": "d: no"},
+    }
+    known = {"__gunicorn_systemd_slots": slots, "gunicorn_systemd_probed_apps": ["c", "d"]}
+    unchecked = published("gunicorn_systemd", "__gunicorn_systemd_unchecked", *apps, **known)
+    assert [app["name"] for app in unchecked] == ["b", "c"]
+    probe = {"__gunicorn_systemd_probe": {"failures": {"b": "b: no"}}}
+    assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps, **known, **probe) == {
+        "b": "b: no",
+        "d": "d: no",
+    }
+    skipped = {"__gunicorn_systemd_probe": {"skipped": True}}
+    assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps, **known, **skipped) == {"d": "d: no"}
+    assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps) == {}

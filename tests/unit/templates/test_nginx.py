@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.templates.rendering import TEMPLATES, lines, render
+from tests.unit.templates.rendering import TEMPLATES, lines, published, render
 
 NGINX = [
     template
@@ -318,3 +318,44 @@ def test_names_that_no_site_has_are_refused():
     assert {"listen 8080 default_server;", "return 444;"} <= set(unknown)
     assert {"listen 8443 ssl default_server;", "ssl_reject_handshake on;"} <= set(unknown)
     assert "default_server" not in render(SITE)
+
+
+def test_a_site_may_answer_clients_without_a_name():
+    site = lines(render(SITE, default_site=True, canonical_domain=True, domains=["shop.example.com", "b.example.com"]))
+    for listen in (
+        "listen 80 default_server;",
+        "listen 443 ssl default_server;",
+        "listen [::]:443 ssl default_server;",
+    ):
+        assert site.count(listen) == 1
+    unknown = render("00-unknown-names.conf.j2", default_site=True)
+    assert "default_server" not in unknown
+    assert lines(unknown).count('server_name "~^(?!\\[).*[a-z]";') == 2
+    assert block(render("nginx.conf.j2", default_site=True), "map $host $site_name") == [
+        "default shop.example.com;", '"~^(?!\\[).*[a-z]" $host;',
+    ]  # fmt: skip
+    assert "proxy_set_header Host $site_name;" in lines(render("flask-ops-proxy.conf.j2", default_site=True))
+
+
+def test_a_name_below_a_star_has_no_odd_characters():
+    refused = "if ($host !~ ^[a-z0-9._-]+$) {"
+    assert lines(render(SITE, domains=["shop.example.com", "*.shop.example.com"])).count(refused) == 2
+    assert refused not in lines(render(SITE))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reloaded", "expected"),
+    [
+        ([], False, []),
+        ([], True, ["shop", "blog"]),
+        (["/etc/nginx/sites-enabled/blog.conf", "/etc/nginx/sites-enabled/gone.conf"], True, ["blog"]),
+        (["/etc/nginx/htpasswd/blog"], True, []),
+        (["/etc/nginx/nginx.conf"], True, ["shop", "blog"]),
+        (["/etc/nginx/nginx.conf"], False, []),
+    ],
+)
+def test_it_is_published_which_sites_are_served_in_another_way(changed: list[str], reloaded: bool, expected: list[str]):
+    sites = [{"name": name, "domains": [f"{name}.example.com"]} for name in ("shop", "blog")]
+    files = {"changed_files": changed, "reloaded": reloaded}
+    known = published("nginx_proxy", "nginx_proxy_changed_sites", *sites, __nginx_proxy_written=files)
+    assert sorted(known) == sorted(expected)
