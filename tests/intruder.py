@@ -87,6 +87,8 @@ def tries(app: str, other: str, pid: int, seen: str) -> dict[str, Callable[[], A
         "read another app's logs": lambda: Path(f"/var/log/nginx/{other}.access.log").read_bytes(),
         "list root's home": lambda: listed("/root"),
         "list the homes": lambda: listed("/home"),
+        "list what its builds keep": lambda: listed(f"/srv/{app}/.build/work"),
+        "list the keys of builds": lambda: listed("/run/flask-ops/.build"),
         "see the host's /tmp": lambda: Path(seen).stat(),
         "read the journal": lambda: command("sh", "-c", "journalctl --quiet --lines 1 | grep ."),
         "read a certificate's key": lambda: Path(f"/etc/nginx/certificates/{app}/privkey.pem").read_bytes(),

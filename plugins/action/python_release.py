@@ -22,6 +22,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._archive impo
 
 PASSED_ON = (
     "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
+    "extras", "groups", "extra_requirements", "files", "build",
     "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure", "sandbox",
 )  # fmt: skip
 
@@ -69,7 +70,8 @@ class ActionModule(ActionBase):
         static = app.get("static") or {}
         described |= {f"static_{key}": static[key] for key in ("path", "keep") if static.get(key) is not None}
         source = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
-        described["deploy_key"] = sealed(source.pop("deploy_key", ""))
+        for secret in ("deploy_key", "token"):
+            described[secret] = sealed(source.pop(secret, ""))
         described["source"] = source
         try:
             if app.get("wheelhouse"):

@@ -16,9 +16,6 @@ from dataclasses import dataclass, field
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._uv import proxies
 
-EXTRACT = ("tar", "--extract", "--no-same-owner")
-"""Always run as the app's user, who cannot write anywhere else, whatever names an archive holds."""
-
 
 class ReleaseError(Exception):
     """A release could not be made. The message says of which app, at which step, and why."""
@@ -35,13 +32,23 @@ class App:
     python: str
     wsgi: str
     deploy_key: str = field(default="", repr=False)
+    git_token: str = field(default="", repr=False)
     requirements: str = ""
     constraints: str = ""
     installer: str = "uv"
     extra_index: str = field(default="", repr=False)
     wheelhouse: str = ""
     """The checksum of the directory of wheels that everything is installed from, instead of an index."""
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    additional_requirements: tuple[str, ...] = ()
+    """What the app itself is given in addition to what its source lists."""
     extra_requirements: tuple[str, ...] = ()
+    """What serves the app and what that needs, unless the app brings it."""
+    files: tuple[tuple[str, str], ...] = ()
+    build_command: str = ""
+    build_timeout: int = 600
+    build_env: tuple[tuple[str, str], ...] = ()
     shared_paths: tuple[str, ...] = ()
     static_path: str = ""
     static_keep: int = 86400
@@ -65,7 +72,8 @@ class App:
 
     @property
     def build(self) -> str:
-        return os.path.join(self.root, ".build")
+        # In a directory that only builds can enter, and no other process of the same user.
+        return os.path.join(self.root, ".build", "work")
 
     def linked_release(self, name: str) -> str | None:
         """The release that the link ``current`` or ``previous`` points to."""
@@ -91,31 +99,41 @@ def build_environment(app: App) -> dict[str, str]:
 def hand_over(tree: str, group: str) -> None:
     """Give a tree that the app's user made to root, readable by the app's group and not writable by it.
 
-    Top-down by file descriptor: a process that the build left behind cannot swap a directory for a link to
-    somewhere else once that directory is root's.
+    Top-down by file descriptor: nobody can swap a directory for a link to somewhere else once it is root's. One
+    descriptor at a time, so that a tree may be of any depth: the way back up is ``..``, which is root's by then.
     """
     gid = grp.getgrnam(group).gr_gid
 
-    def descend(descriptor: int) -> None:
+    def adopt(descriptor: int) -> list[str]:
         os.fchown(descriptor, 0, gid)
         os.fchmod(descriptor, 0o750)
         with os.scandir(descriptor) as found:
-            names = [entry.name for entry in found]
-        for name in names:
-            mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
-                child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-                try:
-                    descend(child)
-                finally:
-                    os.close(child)
-            else:
-                os.chown(name, 0, gid, dir_fd=descriptor, follow_symlinks=False)
-                if stat.S_ISREG(mode):
-                    os.chmod(name, 0o750 if mode & 0o100 else 0o640, dir_fd=descriptor)
+            return [entry.name for entry in found]
 
-    top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    def enter(name: str, parent: int | None) -> int:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+
+    here = enter(tree, None)
     try:
-        descend(top)
+        pending = [adopt(here)]
+        while pending:
+            if not pending[-1]:
+                pending.pop()
+                if pending:
+                    above = enter("..", here)
+                    os.close(here)
+                    here = above
+                continue
+            name = pending[-1].pop()
+            mode = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                below = enter(name, here)
+                os.close(here)
+                here = below
+                pending.append(adopt(here))
+                continue
+            os.chown(name, 0, gid, dir_fd=here, follow_symlinks=False)
+            if stat.S_ISREG(mode):
+                os.chmod(name, 0o750 if mode & 0o100 else 0o640, dir_fd=here)
     finally:
-        os.close(top)
+        os.close(here)

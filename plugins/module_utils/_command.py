@@ -28,6 +28,7 @@ def run(
     env: t.Mapping[str, str] | None = None,
     cwd: str | None = None,
     user: str | None = None,
+    group: str | None = None,
     timeout: float = 600,
     stdin: t.IO[bytes] | None = None,
     warnings: bool = False,
@@ -35,11 +36,12 @@ def run(
     """Run a program and return its standard output.
 
     :param user: run as this user, in its group and no other.
+    :param group: run in this group instead of the user's.
     :param timeout: seconds after which the program is killed.
     :param warnings: return what it says on standard error, too.
     :raises CommandError: with the program's last lines.
     """
-    as_user: dict[str, t.Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
+    as_user: dict[str, t.Any] = {"user": user, "group": group or user, "extra_groups": []} if user else {}
     try:
         done = subprocess.run(
             list(argv),
@@ -55,10 +57,10 @@ def run(
     except FileNotFoundError as error:
         raise CommandError(f"{argv[0]} is not installed on this host") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"'{_words(argv)}' did not end within {timeout:g} s") from error
+        raise CommandError(f"'{words(argv)}' did not end within {timeout:g} s") from error
     if done.returncode:
         said = last_lines((done.stderr + b"\n" + done.stdout).decode("utf-8", "replace"))
-        raise CommandError(f"'{_words(argv)}' ended with status {done.returncode}:\n{said}")
+        raise CommandError(f"'{words(argv)}' ended with status {done.returncode}:\n{said}")
     return (done.stdout + (done.stderr if warnings else b"")).decode("utf-8", "replace")
 
 
@@ -113,6 +115,6 @@ def telling_lines(text: str, count: int = LAST_LINES) -> str:
     return "\n".join(lines[-count:])
 
 
-def _words(argv: t.Sequence[str]) -> str:
+def words(argv: t.Sequence[str]) -> str:
     """Enough of a command to recognise it; never all of it, since arguments may be long."""
     return " ".join(argv[:4]) + (" ..." if len(argv) > 4 else "")

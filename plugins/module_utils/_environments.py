@@ -13,7 +13,6 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -29,11 +28,11 @@ from ansible_collections.flask_ops.production.plugins.module_utils._app import (
     build_environment,
     hand_over,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
+from ansible_collections.flask_ops.production.plugins.module_utils._build import Build
+from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, remove, write
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
-from ansible_collections.flask_ops.production.plugins.module_utils._sources import take_wheelhouse
-from ansible_collections.flask_ops.production.plugins.module_utils._uv import SETTINGS, ensure_uv, proxies
+from ansible_collections.flask_ops.production.plugins.module_utils._sources import rewound, take_wheelhouse
+from ansible_collections.flask_ops.production.plugins.module_utils._uv import SETTINGS, ensure_uv
 
 FORMAT = "1"
 """Goes into every digest. Raised when the same inputs no longer give the same environment."""
@@ -57,19 +56,33 @@ class Dependencies:
     """Whether they are locked by ``uv.lock``."""
     own_code: bool = False
     """Whether code of the source itself is installed."""
+    project: bool = False
+    """Whether the source can be installed in addition to what a requirements file lists."""
+    own_project: bool = False
+    """Whether it has to be: what gunicorn serves is not found at the top of the source."""
     note: str = ""
 
 
-def dependencies(app: App, code: str) -> Dependencies:
+Reader = t.Callable[[str, str], str | None]
+"""Gives the text of a file of the source, by its path below the top and the option that names it; None if there is none."""
+
+
+def dependencies(app: App, code: str, read: Reader) -> Dependencies:
     """Look at what the source brings: the named file, ``uv.lock``, ``requirements.txt``, ``pyproject.toml``."""
+    if app.installer == "pip" and (app.groups or app.requirements == "pyproject.toml"):
+        option = "groups" if app.groups else "requirements"
+        raise ReleaseError(f"{option}: pip does not read them from pyproject.toml; leave installer out")
     constrain = ["--constraint", os.path.join(code, app.constraints)] if app.constraints else []
-    if app.constraints and not os.path.isfile(constrain[1]):
+    if app.constraints and read(app.constraints, "constraints") is None:
         raise ReleaseError(f"constraints: the source has no file '{app.constraints}'")
+    constraints = requirement_files(read, [app.constraints])[0] if app.constraints else []
     if app.source.get("pypi"):
-        return Dependencies([app.source["pypi"], *constrain])
+        return Dependencies([app.source["pypi"], *app.additional_requirements, *constrain], constraints)
     if app.source.get("wheel"):
-        return Dependencies([os.path.join(code, os.path.basename(app.source["wheel"]))])
-    if not app.requirements and os.path.isfile(f"{code}/uv.lock"):
+        wheel = os.path.join(code, os.path.basename(app.source["wheel"]))
+        return Dependencies([wheel, *app.additional_requirements, *constrain], constraints)
+    lock = None if app.requirements else read("uv.lock", "requirements")
+    if lock is not None:
         if app.installer == "pip":
             raise ReleaseError(
                 "installer: the source has a uv.lock, which pip does not read; leave installer out, or name a "
@@ -77,54 +90,84 @@ def dependencies(app: App, code: str) -> Dependencies:
             )
         if app.constraints:
             raise ReleaseError("constraints: the source has a uv.lock, which pins everything; leave constraints out")
-        own_code = LOCKED_CODE.search(_text(f"{code}/uv.lock")) is not None
-        return Dependencies([], ["uv.lock", "pyproject.toml"], lock=True, own_code=own_code)
+        chosen = [*both("--extra", app.extras), *both("--group", app.groups)]
+        return Dependencies(chosen, ["uv.lock", "pyproject.toml"], lock=True, own_code=bool(LOCKED_CODE.search(lock)))
+    project = read("pyproject.toml", "requirements")
     requirements = app.requirements or "requirements.txt"
-    if os.path.isfile(os.path.join(code, requirements)):
-        files, own_code = requirement_files(code, [name for name in (requirements, app.constraints) if name])
-        hashed = any("--hash=" in _text(os.path.join(code, name)) for name in files)
+    if read(requirements, "requirements") is not None:
+        by_name = ["extras"] * bool(app.extras) + ["groups"] * bool(app.groups)
+        if by_name and requirements != "pyproject.toml":
+            raise ReleaseError(
+                f"{by_name[0]}: {requirements} lists what is installed, and has no {by_name[0]}; to install from "
+                "pyproject.toml instead, set requirements: pyproject.toml"
+            )
+        files, own_code = requirement_files(read, [name for name in (requirements, app.constraints) if name])
+        hashed = any("--hash=" in (read(name, "requirements") or "") for name in files)
         return Dependencies(
-            ["--requirement", os.path.join(code, requirements), *constrain, *(["--require-hashes"] if hashed else [])],
+            [
+                *("--requirement", os.path.join(code, requirements)),
+                *app.additional_requirements,
+                *constrain,
+                *both("--extra", app.extras),
+                *both("--group", app.groups),
+                *(["--require-hashes"] if hashed else []),
+            ],
             files,
             own_code=own_code,
+            project=(project is not None and packaged(project)) or read("setup.py", "requirements") is not None,
             note=""
-            if hashed
+            if hashed or requirements == "pyproject.toml"
             else f"{requirements} has no hashes: what the index gives is installed unchecked. 'uv pip compile "
             "--generate-hashes' writes them.",
         )
     if app.requirements:
         raise ReleaseError(f"requirements: the source has no file '{app.requirements}'")
-    if os.path.isfile(f"{code}/pyproject.toml"):
-        return Dependencies([code, *constrain], own_code=True)
-    return Dependencies([])
+    if project is not None:
+        extras = f"[{','.join(app.extras)}]" if app.extras else ""
+        return Dependencies(
+            [f"{code}{extras}", *app.additional_requirements, *constrain, *both("--group", app.groups)], own_code=True
+        )
+    return Dependencies([*app.additional_requirements, *constrain] if app.additional_requirements else [], constraints)
 
 
-def requirement_files(code: str, names: list[str]) -> tuple[list[str], bool]:
+def both(option: str, values: t.Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def packaged(pyproject: str) -> bool:
+    """Whether a ``pyproject.toml`` describes something that can be installed."""
+    return re.search(r"^\[build-system\]", pyproject, re.MULTILINE) is not None
+
+
+def requirement_files(read: Reader, names: list[str]) -> tuple[list[str], bool]:
     """The files that some requirements files consist of, and whether they install anything by its path."""
     files: list[str] = []
     by_path = False
     pending = list(names)
     while pending:
         name = pending.pop(0)
-        if name in files or not os.path.isfile(os.path.join(code, name)):
+        if name in files:
+            continue
+        text = read(name, "requirements")
+        if text is None:
             continue
         files.append(name)
-        for line in _text(os.path.join(code, name)).replace("\\\n", " ").splitlines():
+        if name.endswith(".toml"):
+            continue
+        for line in text.replace("\\\n", " ").splitlines():
             line = re.sub(r"(^|\s)#.*", "", line).strip()
             included = re.match(r"(?:-r|--requirement|-c|--constraint)[ =]*(\S+)", line)
-            if included:
-                pending.append(os.path.normpath(os.path.join(os.path.dirname(name), included[1])))
+            if included and "://" not in included[1]:
+                wanted = os.path.normpath(os.path.join(os.path.dirname(name), included[1]))
+                if wanted.startswith(("/", "..")):
+                    raise ReleaseError(f"requirements: '{included[1]}' in {name} is outside of the source")
+                pending.append(wanted)
             elif line.startswith("-"):
                 by_path = by_path or line.startswith(("-e", "--editable", "-f", "--find-links"))
             elif line:
                 archive = line.split()[0].endswith((".whl", ".zip", ".tar.gz"))
                 by_path = by_path or archive or not BY_NAME.match(line)
     return files, by_path
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.read()
 
 
 @dataclass
@@ -135,11 +178,15 @@ class Environment:
     code: str
     release_id: str
     python_version: str
+    build: Build
     notes: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def needed(self) -> Dependencies:
-        return dependencies(self.app, self.code)
+        found = dependencies(self.app, self.code, self._read)
+        if found.project and not self._at_the_top():
+            found.own_code = found.own_project = True
+        return found
 
     @functools.cached_property
     def digest(self) -> str:
@@ -152,7 +199,8 @@ class Environment:
             "wheelhouse": app.wheelhouse,
             "extra_requirements": app.extra_requirements,
             "package": [app.source.get("pypi"), app.source.get("wheel") and app.source["sha256"]],
-            "files": {name: _text(os.path.join(self.code, name)) for name in needed.files},
+            "chosen": [app.extras, app.groups, app.additional_requirements, app.build_env],
+            "files": {name: self._read(name, "requirements") for name in needed.files},
             "own_code": self.release_id if needed.own_code else "",
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
@@ -161,17 +209,39 @@ class Environment:
     def path(self) -> str:
         return os.path.join(self.app.environments, self.digest)
 
+    def _read(self, name: str, option: str) -> str | None:
+        return self.build.read(os.path.join(self.code, name), option)
+
+    def _at_the_top(self) -> bool:
+        """Whether the module that gunicorn serves is found where the source begins, as it is not in a ``src`` layout."""
+        module = self.app.wsgi.partition(":")[0].partition(".")[0]
+        argv = ["find", self.code, "-maxdepth", "1", "(", "-name", module, "-o", "-name", f"{module}.py", ")"]
+        return bool(self.build.run(argv, env=build_environment(self.app)).strip())
+
+    @property
+    def complete(self) -> bool:
+        return os.path.exists(f"{self.path}/.complete") and os.path.exists(f"{self.path}/bin/python")
+
     def ensure(self) -> str:
-        """Return the path of the environment, building it unless that was done for an earlier release."""
-        marker = f"{self.path}/.complete"
-        if not (os.path.exists(marker) and os.path.exists(f"{self.path}/bin/python")):
+        """Return the path of the environment, built unless that was done for an earlier release.
+
+        It is the app's until :meth:`seal`, after the build has ended.
+        """
+        if not self.complete:
             try:
                 self._build()
             except BaseException:
+                self.build.end()
                 remove(self.path)
                 raise
-            write(marker, b"", 0o640, "root", self.app.user)
         return self.path
+
+    def seal(self) -> None:
+        """Give it to root, and mark it complete."""
+        if not self.complete:
+            hand_over(self.path, self.app.user)
+            os.sync()
+            write(f"{self.path}/.complete", b"", 0o640, "root", self.app.user)
 
     def _build(self) -> None:
         app = self.app
@@ -186,42 +256,79 @@ class Environment:
             self._uv("venv", "--quiet", "--python", app.python, "--allow-existing", self.path)
         if self.needed.lock:
             self._sync()
+            if app.additional_requirements:
+                self._install(*app.additional_requirements)
         elif self.needed.arguments:
             self._install(*self.needed.arguments)
-        for requirement in app.extra_requirements:
-            if not self._has(distribution(requirement)):
-                with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=LOCKS, suffix=".txt") as listed:
-                    listed.write(f"{requirement}\n")
-                    listed.flush()
-                    os.chmod(listed.name, 0o644)
-                    # A line with a hash is complete in itself: what it depends on has lines of its own.
-                    hashed = ["--require-hashes", "--no-deps"] if "--hash" in requirement else []
-                    self._install("--requirement", listed.name, *hashed)
-        hand_over(self.path, app.user)
-        os.sync()
+        if self.needed.own_project:
+            self._install("--no-deps", self.code)
+        self._add(app.extra_requirements)
+
+    def _add(self, requirements: t.Sequence[str]) -> None:
+        """Install what serves the app, and what that needs, unless the app brings it."""
+        if not requirements:
+            return
+        present = self._installed()
+        for position, requirement in enumerate(requirements):
+            name, version = distribution(requirement).lower().replace("_", "-"), pinned(requirement)
+            found = present.get(name)
+            # The first one is the server; an old one loses requests, whoever asks for it.
+            outdated = found is not None and position == 0 and version and numbers(found["version"]) < numbers(version)
+            if found is not None and not outdated:
+                continue
+            if found is not None:
+                refuse_conflict(name, version, found["wanted_by"])
+                self.notes.append(
+                    f"the app's requirements pin {name} {found['version']}, which is too old to serve it without losing "
+                    f"requests; {version} was installed instead. Remove the pin, or raise it."
+                )
+            # A line with a hash is complete in itself: what it depends on has lines of its own.
+            hashed = ["--require-hashes", "--no-deps"] if "--hash" in requirement else []
+            # A file, since a line with hashes is not accepted as an argument.
+            listed = os.path.join(self.app.build, "tmp", "extra.txt")
+            with tempfile.TemporaryFile() as stream:
+                stream.write(f"{requirement}\n".encode())
+                self._run(["dd", "status=none", f"of={listed}"], stdin=rewound(stream))
+            self._install("--requirement", listed, *hashed)
+
+    def _installed(self) -> dict[str, t.Any]:
+        """What the environment has, by name: its version, and who wants which of its versions."""
+        found = json.loads(self._run([f"{self.path}/bin/python", "-I", "-c", INSTALLED]))
+        return t.cast("dict[str, t.Any]", found)
 
     def _sync(self) -> None:
         """Install what ``uv.lock`` says, without asking anybody if all of it has been fetched before."""
         if self.app.wheelhouse:
             listed = os.path.join(self.path, "locked.txt")
-            export = ("export", "--quiet", "--frozen", "--no-dev", "--no-editable", "--project", self.code)
+            export = (
+                "export",
+                *self.needed.arguments,
+                "--quiet",
+                "--frozen",
+                "--no-dev",
+                "--no-editable",
+                "--project",
+                self.code,
+            )
             self._uv(*export, "--no-emit-local", "--format", "requirements-txt", "--output-file", listed)
             self._install("--requirement", listed, "--require-hashes")
             if self.needed.own_code:
                 self._install("--no-deps", self.code)
             return
-        sync = ("sync", "--quiet", "--frozen", "--no-dev", "--no-editable", "--project", self.code)
+        sync = (
+            "sync",
+            *self.needed.arguments,
+            "--quiet",
+            "--frozen",
+            "--no-dev",
+            "--no-editable",
+            "--project",
+            self.code,
+        )
         try:
             self._uv(*sync, "--offline")
         except CommandError:
             self._uv(*sync)
-
-    def _has(self, name: str) -> bool:
-        check = "import sys; from importlib.metadata import distribution; distribution(sys.argv[1])"
-        with contextlib.suppress(CommandError):
-            run([f"{self.path}/bin/python", "-c", check, name], user=self.app.user, cwd="/")
-            return True
-        return False
 
     def _install(self, *arguments: str) -> None:
         wheels = ["--no-index", "--find-links", take_wheelhouse(self.app)] if self.app.wheelhouse else []
@@ -235,7 +342,7 @@ class Environment:
         wheels = take_wheelhouse(self.app) if self.app.wheelhouse else ""
         self._run([ensure_uv(wheels), *arguments])
 
-    def _run(self, argv: t.Sequence[str]) -> None:
+    def _run(self, argv: t.Sequence[str], stdin: t.IO[bytes] | None = None) -> str:
         app = self.app
         environment = {
             **build_environment(app),
@@ -246,33 +353,77 @@ class Environment:
             # Among them copies instead of hard links: the environment is handed to root, and the cache stays the app's.
             **SETTINGS,
             # An address with a password is in no argument list.
+            **dict(app.build_env),
             **({"UV_INDEX": app.extra_index, "PIP_EXTRA_INDEX_URL": app.extra_index} if app.extra_index else {}),
         }
-        try:
-            # Paths in a requirements file are relative to the top of the source.
-            run(argv, env=environment, cwd=self.code, user=app.user, timeout=1800)
-        except CommandError as error:
-            raise CommandError(without_passwords(str(error), app.extra_index, *proxies().values())) from None
+        # Paths in a requirements file are relative to the top of the source.
+        return self.build.run(argv, env=environment, cwd=self.code, timeout=1800, stdin=stdin)
 
 
-def without_passwords(text: str, *urls: str) -> str:
-    for url in urls:
-        text = without_password(text, url)
-    return text
+INSTALLED = """
+import json, re
+from importlib.metadata import distributions
+found, wanted = {}, []
+for item in distributions():
+    name = re.sub("[-_.]+", "-", item.metadata["Name"] or "").lower()
+    found.setdefault(name, {"version": item.version, "wanted_by": []})
+    wanted += [(name, line) for line in item.requires or [] if "extra ==" not in line]
+for name, line in wanted:
+    of = re.sub("[-_.]+", "-", re.match("[A-Za-z0-9._-]*", line)[0]).lower()
+    if of in found:
+        found[of]["wanted_by"].append([name, line])
+print(json.dumps(found))
+"""
+"""What is installed, as the environment's own Python says."""
 
 
-def without_password(text: str, url: str) -> str:
-    """A text in which nobody finds the name and password that a URL holds.
+def pinned(requirement: str) -> str:
+    """The version in a line of a requirements file, if it names exactly one.
 
-    >>> without_password("cannot read https://me:geheim@a.example/x or geheim", "https://me:geheim@a.example/")
-    'cannot read https://...@a.example/x or ...'
+    >>> pinned("gunicorn[gevent]==27.0.1 --hash=sha256:00")
+    '27.0.1'
     """
-    found = re.match(r"[a-z]+://([^/@]*)@", url)
-    if not found:
-        return text
-    text = text.replace(f"{found[1]}@", "...@")
-    password = found[1].partition(":")[2]
-    return text.replace(password, "...") if password else text
+    found = re.match(r"[^=<>!~;\s]+\s*==\s*([^\s;]+)", requirement)
+    return found[1] if found else ""
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """
+    >>> numbers("27.0.1rc1") < numbers("27.1")
+    True
+    """
+    return tuple(int(number) for number in re.findall(r"\d+", version.split("+")[0])[:3])
+
+
+def excludes(specifier: str, version: str) -> bool:
+    """Whether a version specifier does not admit a version. What it does not know, it lets pass.
+
+    >>> excludes("gunicorn<24,>=20", "27.0.1"), excludes("gunicorn>=20", "27.0.1"), excludes("gunicorn~=23.0", "27.0.1")
+    (True, False, True)
+    """
+    ours = numbers(version)
+    for operator, text in re.findall(r"(<=|<|==|~=)\s*([0-9][0-9.]*)", specifier.partition(";")[0]):
+        theirs = numbers(text)
+        if operator == "~=":
+            theirs = (*theirs[:-2], theirs[-2] + 1) if len(theirs) > 1 else (theirs[0] + 1,)
+        elif operator == "==" and not specifier.partition(";")[0].rstrip().endswith("*"):
+            theirs = (*theirs, 0, 0)[:3]
+        if operator == "==" and ours[: len(theirs)] != theirs:
+            return True
+        if operator == "<=" and ours > (*theirs, 0, 0)[:3]:
+            return True
+        if operator in ("<", "~=") and ours >= (*theirs, 0, 0)[:3]:
+            return True
+    return False
+
+
+def refuse_conflict(name: str, version: str, wanted_by: list[list[str]]) -> None:
+    for owner, line in wanted_by:
+        if excludes(line, version):
+            raise ReleaseError(
+                f"{owner} needs {line.partition(';')[0].strip()}, and the app is served by {name} {version}, since older "
+                f"ones lose requests. Use a version of {owner} that allows it, or set server: waitress for this app."
+            )
 
 
 def distribution(requirement: str) -> str:

@@ -12,8 +12,8 @@ import contextlib
 import grp
 import os
 import pwd
-import shutil
 import stat
+import subprocess
 import tempfile
 import time
 import typing as t
@@ -312,7 +312,16 @@ def own(path: str, mode: int, owner: str, group: str) -> None:
 def remove(path: str) -> None:
     """Remove whatever is there, a whole tree included; nothing there is fine."""
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
+        # Of any depth, where shutil.rmtree ends with a RecursionError.
+        done = subprocess.run(
+            ["rm", "--recursive", "--force", "--", path],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.defpath},
+        )
+        if done.returncode:
+            raise OSError(done.stderr.strip().splitlines()[-1])
     elif os.path.lexists(path):
         os.unlink(path)
 

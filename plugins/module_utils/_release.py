@@ -26,12 +26,15 @@ from __future__ import annotations
 import contextlib
 import datetime
 import glob
+import grp
 import hashlib
 import json
 import os
 import pwd
 import re
 import shlex
+import signal
+import tempfile
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -43,6 +46,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._app import (
     build_environment,
     hand_over,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._build import GROUP, Build
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._environments import Environment, unused
 from ansible_collections.flask_ops.production.plugins.module_utils._files import (
@@ -52,9 +56,15 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     remove,
     write,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 from ansible_collections.flask_ops.production.plugins.module_utils._ownership import MARK
-from ansible_collections.flask_ops.production.plugins.module_utils._sources import source_of, ssh_prefix
+from ansible_collections.flask_ops.production.plugins.module_utils._sources import (
+    KEYS,
+    key_prefix,
+    pointers,
+    rewound,
+    seal,
+    source_of,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
 
 ID_FORMAT = "2"
@@ -121,7 +131,7 @@ def resolve(app: App) -> Release:
     The id holds the first twelve characters of the revision, which a person can recognise, and a digest of all
     that goes into the release.
     """
-    python_version = version_of(app.python)
+    python_version = version_of(app)
     revision = source_of(app).revision()
     inputs = {
         "format": ID_FORMAT,
@@ -137,6 +147,11 @@ def resolve(app: App) -> Release:
         "extra_requirements": app.extra_requirements,
         "shared_paths": app.shared_paths,
         "static_path": app.static_path,
+        "extras": app.extras,
+        "groups": app.groups,
+        "additional_requirements": app.additional_requirements,
+        "files": app.files,
+        "build": [app.build_command, app.build_env],
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", revision if app.source.get("pypi") else revision[:12])
@@ -144,10 +159,13 @@ def resolve(app: App) -> Release:
     return Release(app, f"{readable}-{digest}", revision, python_version, origin)
 
 
-def version_of(python: str) -> str:
-    """The version of an interpreter, as bytecode files are named after it."""
+def version_of(app: App) -> str:
+    """The version of an app's interpreter, as bytecode files are named after it."""
+    python, asked = app.python, "import sys; print(sys.implementation.cache_tag, *sys.version_info[:2])"
+    if changeable(os.path.realpath(python), pwd.getpwnam(app.user).pw_uid):
+        raise ReleaseError(f"python: the app can change {python}, or replace it; name an interpreter that is root's")
     try:
-        told = run([python, "-c", "import sys; print(sys.implementation.cache_tag, *sys.version_info[:2])"]).split()
+        told = run([python, "-I", "-c", asked], user=app.user, env=build_environment(app), cwd="/").split()
     except (CommandError, OSError) as error:
         there = sorted({*glob.glob("/usr/bin/python3.[0-9]*[0-9]"), *glob.glob("/usr/local/bin/python3.[0-9]*[0-9]")})
         raise ReleaseError(
@@ -159,6 +177,17 @@ def version_of(python: str) -> str:
             f"python: {python} is {'.'.join(told[1:])}, which gets no fixes any more; {oldest} is the oldest"
         )
     return told[0]
+
+
+def changeable(path: str, uid: int) -> bool:
+    """Whether a user owns a file, or one of the directories that lead to it. Root may change everything anyway."""
+    if uid == 0 or not os.path.exists(path):
+        return False
+    while os.stat(path).st_uid != uid:
+        if path == "/":
+            return False
+        path = os.path.dirname(path)
+    return True
 
 
 def find(app: App, wanted: str) -> Release:
@@ -195,14 +224,17 @@ class Builder:
     def ensure(self) -> None:
         """Build and check the release as far as that has not been done."""
         app, release = self.release.app, self.release
-        for left_behind in glob.glob(f"{LOCKS}/{ssh_prefix(app)}*"):
+        for left_behind in glob.glob(f"{KEYS}/{key_prefix(app)}*"):
             remove(left_behind)
         self.changed = adopt_shared(app)
+        self.changed |= adopt_build(app)
+        self.changed |= adopt_releases(app)
         if not release.complete:
             try:
                 self._step("build", self._build)
             except ReleaseError:
-                remove(release.path)
+                for path in (release.path, *half_built(app)):
+                    remove(path)
                 raise
         if app.linked_release("current") != release.id:
             # What is in traffic has proved itself; what is not must import before it may go there.
@@ -235,32 +267,62 @@ class Builder:
     def _build(self) -> None:
         app, release = self.release.app, self.release
         remove(release.path)
-        temporary = build_environment(app)["TMPDIR"]
-        run(["rm", "--recursive", "--force", temporary], user=app.user)
-        run(["mkdir", temporary], user=app.user)
         ensure_directory(release.path)
         ensure_directory(release.code, 0o700, app.user, app.user)
-        source_of(app).unpack(release.revision, release.code)
-        self._link_shared_paths()
-        environment = Environment(app, release.code, release.id, release.python_version)
-        os.symlink(os.path.relpath(environment.ensure(), release.path), release.venv)
-        self.warnings += [f"{app.name}: {note}" for note in environment.notes]
-        run([f"{release.venv}/bin/python", "-m", "compileall", "-q", release.code], user=app.user)
+        ensure_directory(app.environments)
+        for path in app.shared_paths:
+            shared = os.path.join(app.root, "shared", path)
+            run(["mkdir", "--parents", shared], user=app.user, env=build_environment(app), cwd="/")
+        with Build(app, release.code, app.environments) as build:
+            environment = self._make(build)
+        # Nothing of the build runs any more.
+        environment.seal()
+        os.symlink(os.path.relpath(environment.path, release.path), release.venv)
         hand_over(release.code, app.user)
         self._collect_static()
         write(f"{release.path}/REVISION", self._provenance().encode(), 0o640, "root", release.app.name)
         os.sync()
         release.mark(".complete")
 
-    def _link_shared_paths(self) -> None:
-        """Put a link to ``shared/`` where the app expects to write. What the source holds there is not used."""
+    def _make(self, build: Build) -> Environment:
+        """Have everything made that others' code is read or run for."""
         app, release = self.release.app, self.release
-        for path in app.shared_paths:
-            shared = os.path.join(app.root, "shared", path)
+        variables = build_environment(app)
+        temporary = variables["TMPDIR"]
+        build.run(["rm", "--recursive", "--force", temporary], env=variables)
+        build.run(["mkdir", temporary], env=variables)
+        source_of(app).unpack(build, release.revision, release.code)
+        for path in pointers(build, release.code)[:3]:
+            self.warnings.append(
+                f"{app.name}: {path} is a pointer of Git LFS and not the file. For a git source, add packages: [git-lfs]."
+            )
+        for path, content in app.files:
             place = os.path.join(release.code, path)
-            run(["mkdir", "--parents", shared, os.path.dirname(place)], user=app.user)
-            run(["rm", "--recursive", "--force", place], user=app.user)
-            run(["ln", "--symbolic", shared, place], user=app.user)
+            build.run(["mkdir", "--parents", os.path.dirname(place)], env=variables)
+            with tempfile.TemporaryFile() as stream:
+                stream.write(content.encode())
+                build.run(["dd", "status=none", f"of={place}"], env=variables, stdin=rewound(stream))
+        environment = Environment(app, release.code, release.id, release.python_version, build)
+        environment.ensure()
+        self.warnings += [f"{app.name}: {note}" for note in environment.notes]
+        seal(build, release.code)
+        if app.build_command:
+            path = f"{environment.path}/bin:{variables['PATH']}"
+            build.run(
+                ["/usr/bin/env", *shlex.split(app.build_command)],
+                env={**variables, **dict(app.build_env), "PATH": path, "VIRTUAL_ENV": environment.path},
+                cwd=release.code,
+                timeout=app.build_timeout,
+                name=app.build_command,
+            )
+        for path in app.shared_paths:
+            # What the source holds where the app expects to write is not used.
+            place = os.path.join(release.code, path)
+            build.run(["mkdir", "--parents", os.path.dirname(place)], env=variables)
+            build.run(["rm", "--recursive", "--force", place], env=variables)
+            build.run(["ln", "--symbolic", os.path.join(app.root, "shared", path), place], env=variables)
+        build.run([f"{environment.path}/bin/python", "-I", "-m", "compileall", "-q", release.code], env=variables)
+        return environment
 
     def _collect_static(self) -> None:
         """Copy the static files to where nginx, which cannot read the code, may read them."""
@@ -378,6 +440,12 @@ def obsolete(new: Release) -> list[str]:
     return doomed + unused(app, [path for path in present if path not in doomed])
 
 
+def half_built(app: App) -> list[str]:
+    """The environments that no build has completed."""
+    found = glob.glob(f"{glob.escape(app.environments)}/*")
+    return [path for path in found if not os.path.exists(f"{path}/.complete")]
+
+
 def stepped_over(release: Release) -> list[str]:
     """What to say when traffic goes back to a release behind a migration, which nothing undoes."""
     app = release.app
@@ -427,6 +495,55 @@ def adopt_shared(app: App) -> bool:
     return True
 
 
+def adopt_build(app: App) -> bool:
+    """Make the place of the builds, also where it was that of a user of another number."""
+    outer = os.path.dirname(app.build)
+    there = os.path.isdir(app.build)
+    if there and os.stat(app.build).st_uid != pwd.getpwnam(app.user).pw_uid:
+        # Caches: to make them again is surer than to give them away.
+        remove(app.build)
+        there = False
+    ensure_directory(outer, 0o710, "root", GROUP)
+    ensure_directory(app.build, 0o700, app.user, app.user)
+    return not there
+
+
+def adopt_releases(app: App) -> bool:
+    """Open releases and environments to the app's group, where that was made anew with another number."""
+    gid = grp.getgrnam(app.user).gr_gid
+    places = [*glob.glob(f"{glob.escape(app.releases)}/*/app"), *glob.glob(f"{glob.escape(app.environments)}/*")]
+    astray = [place for place in places if os.stat(place).st_uid == 0 and os.stat(place).st_gid != gid]
+    for place in astray:
+        hand_over(place, app.user)
+    for revision in glob.glob(f"{glob.escape(app.releases)}/*/REVISION") if astray else []:
+        os.chown(revision, 0, gid)
+    return bool(astray)
+
+
+def end_processes(user: str) -> None:
+    """End what still runs as a user, whatever started it: the user cannot be deleted before."""
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return
+    if uid in (0, os.geteuid()):
+        return
+    for _attempt in range(50):
+        running = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit() and owner_of(entry) == uid]
+        if not running:
+            return
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.1)
+
+
+def owner_of(entry: os.DirEntry[str]) -> int | None:
+    with contextlib.suppress(OSError):
+        return entry.stat().st_uid
+    return None
+
+
 def retire(app: App, purge: bool, check_mode: bool = False) -> bool:
     """Remove an app's releases; with ``purge`` what it wrote, too. Return whether anything was there.
 
@@ -446,6 +563,7 @@ def retire(app: App, purge: bool, check_mode: bool = False) -> bool:
         os.path.basename(path) for path in [*doomed, mark]
     }
     if not check_mode:
+        end_processes(app.user)
         for path in doomed:
             remove(path)
         if kept:

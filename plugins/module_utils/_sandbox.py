@@ -46,6 +46,31 @@ SANDBOX: tuple[tuple[str, str], ...] = (
     ("SystemCallErrorNumber", "EPERM"),
 )
 
+BUILD: tuple[tuple[str, str], ...] = (
+    # Less strict than for the app: compilers and package managers read /proc/cpuinfo, set priorities and limits, and
+    # unpack files with any mode. What they make is given to root afterwards.
+    *(
+        (name, value)
+        for name, value in SANDBOX
+        if name not in ("ProcSubset", "RestrictSUIDSGID", "RestrictAddressFamilies", "UMask")
+        and "@resources" not in value
+    ),
+    ("SystemCallFilter", "~@privileged"),
+    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+    # Live apps go first, and a build that takes all memory is the first process to end.
+    ("MemoryMax", "75%"),
+    ("TasksMax", "4096"),
+    ("LimitFSIZE", "4G"),
+    ("CPUWeight", "20"),
+    ("IOWeight", "20"),
+    ("OOMScoreAdjust", "500"),
+    # Whatever a build leaves running ends with it, at once.
+    ("KillMode", "control-group"),
+    ("KillSignal", "SIGKILL"),
+    ("RuntimeMaxSec", "7200"),
+)
+"""What a build may not do."""
+
 STRICT: tuple[tuple[str, str], ...] = (
     # No network at all: databases and other services are reached by sockets in the file system. And no machine code
     # that is made at run time, which compilers such as numba's need.

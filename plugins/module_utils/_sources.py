@@ -2,40 +2,36 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Where an app's code comes from: which revision its inputs mean, and how that revision is unpacked.
 
-All that reads or runs what others wrote is done as the app's user.
+All that reads or runs what others wrote is done in the build's unit, as the app's user.
 
 This module util is private to the collection.
 """
 
 from __future__ import annotations
 
-import bz2
+import base64
 import contextlib
-import gzip
 import hashlib
-import lzma
 import os
 import pwd
 import re
-import shutil
 import tempfile
 import typing as t
+import urllib.parse
 
 from ansible.module_utils.urls import open_url
-from ansible_collections.flask_ops.production.plugins.module_utils._app import (
-    EXTRACT,
-    App,
-    ReleaseError,
-    build_environment,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils import _unpack
+from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError, build_environment
+from ansible_collections.flask_ops.production.plugins.module_utils._build import GROUP, Build
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, remove
 from ansible_collections.flask_ops.production.plugins.module_utils._lock import LOCKS
 
-COMPRESSIONS: dict[bytes, t.Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
-"""By the first bytes of a file. Unpacked here, so that a host needs no more tools for it."""
+KEYS = f"{LOCKS}/.build"
+"""In memory. Only builds can enter it, and no other process of the same user."""
 
-UNZIP = "import sys, zipfile; zipfile.ZipFile(sys.stdin.buffer).extractall(sys.argv[1])"
+LARGEST = 4 << 30
+"""In bytes: the largest archive, packed or not."""
 
 
 class GitSource:
@@ -54,112 +50,132 @@ class GitSource:
             return self.version
         # The last of these that exists wins: an annotated tag is peeled to its commit, a tag goes before a branch.
         wanted = [f"refs/heads/{self.version}", f"refs/tags/{self.version}", f"refs/tags/{self.version}^{{}}"]
-        listed = self._git("ls-remote", self.url, *wanted)
+        # Asks the remote and reads nothing from a repository on the host: it needs no unit.
+        listed = self._git(None, "ls-remote", self.url, *wanted)
         commits = {ref: commit for commit, ref in (line.split("\t", 1) for line in listed.splitlines() if "\t" in line)}
         for ref in reversed(wanted):
             if ref in commits:
                 return commits[ref]
-        raise ReleaseError(f"source.version: {self.url} has no branch or tag '{self.version}'")
+        hint = "; a commit needs its full id of 40 digits" if re.fullmatch(r"[0-9a-f]{7,39}", self.version) else ""
+        raise ReleaseError(f"source.version: {self.url} has no branch or tag '{self.version}'{hint}")
 
-    def unpack(self, commit: str, directory: str) -> None:
-        if not os.path.exists(os.path.join(self.repository, "HEAD")):
-            remove(self.repository)
-            self._git("init", "--quiet", "--bare", self.repository)
-        if not self._has(commit, "commit"):
-            self._in_repository(
-                "fetch", "--quiet", "--prune", self.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
-            )
-        if not self._has(commit, "commit"):
+    def unpack(self, build: Build, commit: str, directory: str) -> None:
+        """Check the commit out. Build backends that derive a version from tags find the repository (see :func:`seal`)."""
+
+        def git(*arguments: str) -> str:
+            return self._git(build, f"--git-dir={self.repository}", *arguments)
+
+        def has(name: str, kind: str) -> bool:
+            with contextlib.suppress(CommandError):
+                return git("cat-file", "-t", name).strip() == kind
+            return False
+
+        self._git(build, "init", "--quiet", "--bare", self.repository)
+        # What the address of a submodule is relative to.
+        git("config", "remote.origin.url", self.url)
+        if not has(commit, "commit"):
+            git("fetch", "--quiet", "--prune", self.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        if not has(commit, "commit"):
             # Not on any branch or tag. Servers that allow it hand out a commit by its id.
-            self._in_repository("fetch", "--quiet", self.url, commit)
-        if self.subdirectory and not self._has(f"{commit}:{self.subdirectory}", "tree"):
+            git("fetch", "--quiet", self.url, commit)
+        if self.subdirectory and not has(f"{commit}:{self.subdirectory}", "tree"):
             raise ReleaseError(
                 f"source.subdirectory: commit {commit[:12]} of {self.url} has no directory '{self.subdirectory}'"
             )
-        if self.app.source.get("submodules", True) and self._has(f"{commit}:.gitmodules", "blob"):
-            self._unpack_with_submodules(commit, directory)
-        else:
-            self._unpack_archive(commit, directory)
+        place = os.path.join(self.app.build, "checkout") if self.subdirectory else directory
+        environment = build_environment(self.app)
+        if self.subdirectory:
+            build.run(["rm", "--recursive", "--force", place], env=environment)
+        git("worktree", "prune")
+        git("worktree", "add", "--quiet", "--force", "--detach", place, commit)
+        if self.app.source.get("submodules", True) and has(f"{commit}:.gitmodules", "blob"):
+            self._git(build, "-C", place, "submodule", "--quiet", "update", "--init", "--recursive")
+        if self.subdirectory:
+            inside = os.path.join(place, self.subdirectory)
+            copy = ["cp", "--recursive", "--no-dereference", "--preserve=mode", f"{inside}/.", directory]
+            build.run(copy, env=environment)
+            build.run(["rm", "--recursive", "--force", place], env=environment)
 
-    def _unpack_archive(self, commit: str, directory: str) -> None:
-        # Read by the app's user as it was written: root does not open what that user may have replaced.
-        archive = os.path.join(self.app.build, "source.tar")
-        tree = f"{commit}:{self.subdirectory}" if self.subdirectory else commit
-        self._in_repository("archive", "--format=tar", f"--output={archive}", tree)
-        run([*EXTRACT, f"--directory={directory}", f"--file={archive}"], user=self.app.user)
-        run(["rm", archive], user=self.app.user)
-
-    def _unpack_with_submodules(self, commit: str, directory: str) -> None:
-        """`git archive` leaves submodules out, so they are checked out, and what git wrote is taken away again."""
-        checkout = os.path.join(self.app.build, "checkout")
-        within = ("-C", checkout)
-        run(["rm", "--recursive", "--force", checkout], user=self.app.user)
-        self._git("clone", "--quiet", "--shared", "--no-checkout", self.repository, checkout)
-        # What a submodule's address is relative to.
-        self._git(*within, "remote", "set-url", "origin", self.url)
-        self._git(*within, "checkout", "--quiet", "--detach", commit)
-        self._git(*within, "submodule", "--quiet", "update", "--init", "--recursive")
-        remove_git = ["find", checkout, "-name", ".git", "-prune", "-exec", "rm", "-rf", "{}", "+"]
-        run(remove_git, cwd="/", user=self.app.user)
-        copy_tree(self.app, os.path.join(checkout, self.subdirectory), directory)
-        run(["rm", "--recursive", "--force", checkout], user=self.app.user)
-
-    def _has(self, name: str, kind: str) -> bool:
-        with contextlib.suppress(CommandError):
-            return self._in_repository("cat-file", "-t", name).strip() == kind
-        return False
-
-    def _in_repository(self, *arguments: str) -> str:
-        return self._git(f"--git-dir={self.repository}", *arguments)
-
-    def _git(self, *arguments: str) -> str:
-        with ssh_command(self.app) as ssh:
-            environment = {**build_environment(self.app), "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": ssh}
+    def _git(self, build: Build | None, *arguments: str) -> str:
+        with credentials(self.app, self.url) as variables:
+            environment = {**build_environment(self.app), **variables, "GIT_TERMINAL_PROMPT": "0"}
+            argv = ["git", *arguments]
             try:
-                return run(["git", *arguments], env=environment, cwd="/", user=self.app.user)
+                if build:
+                    return build.run(argv, env=environment)
+                return run(argv, env=environment, cwd="/", user=self.app.user, group=GROUP)
             except CommandError as error:
-                if "Host key verification failed" not in str(error):
-                    raise
-                raise ReleaseError(
-                    f"source.known_hosts: the key of the server in {self.url} is not known or not the right one, and it "
-                    "is never accepted unseen. Put the line that 'ssh-keyscan' prints into source.known_hosts, after "
-                    f"comparing it with what the server's owner publishes.\n{error}"
-                ) from error
+                raise self._explained(error) from error
+
+    def _explained(self, error: CommandError) -> CommandError | ReleaseError:
+        said = str(error)
+        if "Host key verification failed" in said:
+            return ReleaseError(
+                f"source.known_hosts: the key of the server in {self.url} is not known or not the right one, and it "
+                "is never accepted unseen. Put the line that 'ssh-keyscan' prints into source.known_hosts, after "
+                f"comparing it with what the server's owner publishes.\n{said}"
+            )
+        if "Permission denied (publickey" in said:
+            option = "may not read it" if self.app.deploy_key else "is missing"
+            return ReleaseError(f"source.deploy_key: the key for {self.url} {option}.\n{said}")
+        if re.search(r"Authentication failed|could not read Username|terminal prompts disabled", said):
+            option = "is not accepted" if self.app.git_token else "is missing, or the URL is wrong"
+            return ReleaseError(f"source.token: the token for {self.url} {option}.\n{said}")
+        return error
 
 
 @contextlib.contextmanager
-def ssh_command(app: App) -> t.Iterator[str]:
-    """How git calls ssh: with the deploy key alone, and only to servers whose key is known.
+def credentials(app: App, url: str) -> t.Iterator[dict[str, str]]:
+    """How git reaches a server: the variables that name the files with its credentials.
 
-    The key is in memory (/run), readable by the app's user, and only as long as git runs. What a killed run left
-    there goes with the next one.
+    The files are in memory, as long as git runs. What a killed run left there goes with the next one. ssh offers the
+    deploy key alone, and only to servers whose key is known; a token is sent to the server of the URL alone.
     """
-    base = "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes"
+    ssh = "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes"
+    # What an earlier build left in its home, or as a hook in its repository, is not used.
+    variables = {
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "core.hooksPath",
+        "GIT_CONFIG_VALUE_0": "/dev/null",
+        "GIT_CONFIG_KEY_1": "core.fsmonitor",
+        "GIT_CONFIG_VALUE_1": "false",
+    }
     known_hosts = app.source.get("known_hosts") or []
-    if not app.deploy_key and not known_hosts:
-        yield base
+    if not (app.deploy_key or app.git_token or known_hosts):
+        yield {**variables, "GIT_SSH_COMMAND": ssh}
         return
     user = pwd.getpwnam(app.user)
     ensure_directory(LOCKS)
-    with tempfile.TemporaryDirectory(prefix=ssh_prefix(app), dir=LOCKS) as home:
+    ensure_directory(KEYS, 0o710, *(("root", GROUP) if os.geteuid() == 0 else ()))
+    with tempfile.TemporaryDirectory(prefix=key_prefix(app), dir=KEYS) as home:
 
         def private(name: str, text: str) -> str:
             path = os.path.join(home, name)
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
                 stream.write(text.rstrip("\n") + "\n")
-            os.chown(path, user.pw_uid, user.pw_gid)
+            os.chown(path, user.pw_uid, -1)
             return path
 
         if known_hosts:
-            base += f" -o UserKnownHostsFile={private('known_hosts', chr(10).join(known_hosts))}"
+            ssh += f" -o UserKnownHostsFile={private('known_hosts', chr(10).join(known_hosts))}"
         if app.deploy_key:
-            base += f" -o IdentitiesOnly=yes -i {private('key', app.deploy_key)}"
-        os.chown(home, user.pw_uid, user.pw_gid)
-        yield base
+            ssh += f" -o IdentitiesOnly=yes -i {private('key', app.deploy_key)}"
+        if app.git_token:
+            address = urllib.parse.urlsplit(url)
+            word = base64.b64encode(f"{app.source.get('token_user', TOKEN_USER)}:{app.git_token}".encode()).decode()
+            section = f'[http "{address.scheme}://{address.netloc}/"]\n\textraHeader = "Authorization: Basic {word}"\n'
+            variables["GIT_CONFIG_GLOBAL"] = private("gitconfig", section)
+        os.chown(home, user.pw_uid, -1)
+        yield {**variables, "GIT_SSH_COMMAND": ssh}
 
 
-def ssh_prefix(app: App) -> str:
-    return f"ssh-{app.name}."
+TOKEN_USER = "x-token-auth"
+"""The user name that goes with a token: Bitbucket wants this one, GitHub, GitLab and Gitea take any."""
+
+
+def key_prefix(app: App) -> str:
+    return f"{app.name}."
 
 
 class ArchiveSource:
@@ -172,20 +188,19 @@ class ArchiveSource:
     def revision(self) -> str:
         return str(self.app.source["sha256"])
 
-    def unpack(self, checksum: str, directory: str) -> None:
+    def unpack(self, build: Build, checksum: str, directory: str) -> None:
         with self._archive() as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
             if found != checksum:
                 raise ReleaseError(f"source.checksum: the archive of {self.place} is {found}, and not {checksum}")
-            if self.app.source.get("path"):
-                extract(self.app, stream, directory)
-                return
-            unpacked = os.path.join(self.app.build, "unpacked")
-            run(["rm", "--recursive", "--force", unpacked], user=self.app.user)
-            run(["mkdir", unpacked], user=self.app.user)
-            extract(self.app, stream, unpacked)
-        copy_tree(self.app, os.path.join(source_top(unpacked), self.app.source.get("subdirectory", "")), directory)
-        run(["rm", "--recursive", "--force", unpacked], user=self.app.user)
+            subdirectory = self.app.source.get("subdirectory", "")
+            whole = "" if self.app.source.get("path") else "strip"
+            argv = ["/usr/bin/python3", "-I", "-c", _unpack.source(), directory, str(LARGEST), whole, subdirectory]
+            try:
+                build.run(argv, env=build_environment(self.app), stdin=rewound(stream), name="unpack", timeout=1800)
+            except CommandError as error:
+                known = re.search(r"^REFUSED: (source\.subdirectory: )?(.*)", str(error), re.MULTILINE)
+                raise (ReleaseError(f"{known[1] or f'source: {self.place}: '}{known[2]}") if known else error) from None
 
     @contextlib.contextmanager
     def _archive(self) -> t.Iterator[t.Any]:
@@ -193,32 +208,18 @@ class ArchiveSource:
             with open(self.app.uploads["source"], "rb") as stream:
                 yield stream
             return
-        with tempfile.TemporaryFile() as stream:
+        # Not in /tmp, which is memory on some hosts.
+        with tempfile.TemporaryFile(dir="/var/tmp") as stream:
             try:
                 with contextlib.closing(open_url(self.place, timeout=60)) as answer:
-                    shutil.copyfileobj(answer, stream)
+                    while part := answer.read(1 << 20):
+                        stream.write(part)
+                        if stream.tell() > LARGEST:
+                            raise ReleaseError(f"source.archive: {self.place} is larger than {LARGEST >> 30} GiB")
             except OSError as error:
                 raise ReleaseError(f"source.archive: {self.place}: {error}") from error
             stream.seek(0)  # to be hashed
             yield stream
-
-
-def extract(app: App, stream: t.IO[bytes], directory: str) -> None:
-    """Unpack a tar, compressed or not, or a zip."""
-    stream.seek(0)
-    start = stream.read(6)
-    if start.startswith(b"PK"):
-        run(["/usr/bin/python3", "-c", UNZIP, directory], user=app.user, stdin=rewound(stream))
-        return
-    compression = next((module for magic, module in COMPRESSIONS.items() if start.startswith(magic)), None)
-    if compression is None:
-        run([*EXTRACT, f"--directory={directory}", "--file=-"], user=app.user, stdin=rewound(stream))
-        return
-    stream.seek(0)
-    with tempfile.TemporaryFile() as plain:
-        with compression.open(stream) as packed:
-            shutil.copyfileobj(packed, plain)
-        run([*EXTRACT, f"--directory={directory}", "--file=-"], user=app.user, stdin=rewound(plain))
 
 
 def rewound(stream: t.IO[bytes]) -> t.IO[bytes]:
@@ -226,22 +227,6 @@ def rewound(stream: t.IO[bytes]) -> t.IO[bytes]:
     stream.flush()
     os.lseek(stream.fileno(), 0, os.SEEK_SET)
     return stream
-
-
-def source_top(unpacked: str) -> str:
-    """The top of the source: the one directory that an archive holds, as GitHub makes it, or else all of it."""
-    names = os.listdir(unpacked)
-    only = os.path.join(unpacked, names[0]) if len(names) == 1 else ""
-    package = os.path.exists(os.path.join(only, "__init__.py"))
-    return only if only and os.path.isdir(only) and not os.path.islink(only) and not package else unpacked
-
-
-def copy_tree(app: App, origin: str, directory: str) -> None:
-    """Copy a part of what was unpacked below ``.build``, which must not lead out of it."""
-    inside = os.path.realpath(app.build) + os.sep
-    if not os.path.isdir(origin) or not os.path.realpath(origin).startswith(inside):
-        raise ReleaseError(f"source.subdirectory: the source has no directory '{app.source.get('subdirectory')}'")
-    run(["cp", "--recursive", "--no-dereference", "--preserve=mode", f"{origin}/.", directory], user=app.user)
 
 
 class PackageSource:
@@ -253,7 +238,7 @@ class PackageSource:
     def revision(self) -> str:
         return str(self.app.source.get("sha256") or self.app.source["pypi"])
 
-    def unpack(self, revision: str, directory: str) -> None:
+    def unpack(self, build: Build, revision: str, directory: str) -> None:
         """Put a wheel that the controller sent where the app's user can install it from."""
         if self.app.source.get("pypi"):
             return
@@ -262,7 +247,7 @@ class PackageSource:
             if found != revision:
                 raise ReleaseError(f"{self.app.source['wheel']} arrived damaged: {found} is not {revision}")
             place = os.path.join(directory, os.path.basename(self.app.source["wheel"]))
-            run(["dd", "status=none", f"of={place}"], user=self.app.user, stdin=rewound(stream))
+            build.run(["dd", "status=none", f"of={place}"], env=build_environment(self.app), stdin=rewound(stream))
 
 
 Source = GitSource | ArchiveSource | PackageSource
@@ -276,16 +261,41 @@ def source_of(app: App) -> Source:
     return ArchiveSource(app)
 
 
+def seal(build: Build, directory: str) -> None:
+    """Take away what git keeps in a checkout. Only the environment is built with it."""
+    argv = ["find", directory, "-name", ".git", "-prune", "-exec", "rm", "-rf", "{}", "+"]
+    build.run(argv, env=build_environment(build.app))
+
+
+def pointers(build: Build, directory: str) -> list[str]:
+    """The files of which the source has only a pointer of Git LFS."""
+    argv = ["find", directory, "-type", "f", "-size", "-2", "-exec", "grep", "-l", "-m1", "-s"]
+    argv += ["^version https://git-lfs.github.com/spec/v1$", "{}", "+"]
+    try:
+        listed = build.run(argv, env=build_environment(build.app))
+    except CommandError:
+        return []  # grep ends with 1 where it finds nothing
+    return sorted(os.path.relpath(path, directory) for path in listed.splitlines())
+
+
 def take_wheelhouse(app: App) -> str:
     """The directory of the wheels that the controller sent; root's, so that the app cannot put others there."""
     home = os.path.join(app.root, ".wheelhouse")
     place = os.path.join(home, app.wheelhouse)
     if "wheelhouse" in app.uploads:
         remove(home)
-        ensure_directory(home, 0o750, "root", app.user)
+        # Builds read it, and the app does not.
+        ensure_directory(home, 0o750, "root", GROUP)
         ensure_directory(f"{place}.new")
         # Made by our own action plugin, and names files alone: root can unpack it.
-        run([*EXTRACT, f"--directory={place}.new", f"--file={app.uploads['wheelhouse']}"])
+        argv = [
+            "tar",
+            "--extract",
+            "--no-same-owner",
+            f"--directory={place}.new",
+            f"--file={app.uploads['wheelhouse']}",
+        ]
+        run(argv, env=build_environment(app), cwd="/")
         os.rename(f"{place}.new", place)
     return place
 

@@ -7,6 +7,8 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import glob
 import hashlib
 import os
@@ -25,6 +27,9 @@ UV = (
 
 TOOLS = "/opt/flask-ops"
 """Where uv and the programs live on the host."""
+
+PYTHONS = f"{TOOLS}/python"
+"""Where the interpreters live that the host does not have itself."""
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -50,7 +55,21 @@ def ensure_uv(wheels: str = "") -> str:
     """
     version = UV.split("==", 1)[1].split()[0]
     home = os.path.join(TOOLS, f"uv-{version}")
+    with locked():
+        _install_uv(home, version, wheels)
+    return f"{home}/bin/uv"
+
+
+@contextlib.contextmanager
+def locked() -> t.Iterator[None]:
+    """One run at a time installs programs: two apps may be deployed at once."""
     ensure_directory(TOOLS)
+    with open(os.path.join(TOOLS, ".lock"), "a", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _install_uv(home: str, version: str, wheels: str) -> None:
     if not os.path.exists(f"{home}/.complete"):
         remove(home)
         # Debian has a wheel of pip, which runs as it is: to install it first takes as long as all the rest.
@@ -67,7 +86,46 @@ def ensure_uv(wheels: str = "") -> str:
             hint = f" Put the wheel of uv {version} into the wheelhouse, or choose installer: pip." if wheels else ""
             raise CommandError(f"uv cannot be installed.{hint} {error}") from error
         write(f"{home}/.complete", b"", 0o644, "root", "root")
-    return f"{home}/bin/uv"
+
+
+def interpreter(wanted: str) -> str:
+    """The path of an interpreter, given by its path or its version: the host's own, or else one that uv installed.
+
+    A version that is not there gets the path that it will have.
+    """
+    if wanted.startswith("/"):
+        return wanted
+    name = f"python{wanted}"
+    own = [path for path in (f"/usr/bin/{name}", f"/usr/local/bin/{name}") if os.path.exists(path)]
+    return own[0] if own else os.path.join(PYTHONS, wanted, "bin", name)
+
+
+def ensure_python(path: str, mirror: str = "") -> None:
+    """Install the interpreter that :func:`interpreter` promised, unless it is there."""
+    if not path.startswith(f"{PYTHONS}/") or os.path.exists(path):
+        return
+    version = path.removeprefix(f"{PYTHONS}/").split("/")[0]
+    uv = ensure_uv()
+    environment = {
+        "HOME": "/root",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "UV_PYTHON_INSTALL_DIR": PYTHONS,
+        "UV_SYSTEM_CERTS": "1",
+        "UV_NO_CACHE": "1",
+        **proxies(),
+        **({"UV_PYTHON_INSTALL_MIRROR": mirror} if mirror else {}),
+    }
+    with locked():
+        ensure_directory(PYTHONS)
+        try:
+            run([uv, "python", "install", "--quiet", "--no-bin", version], env=environment, timeout=900)
+            found = run([uv, "python", "find", "--managed-python", "--no-project", version], env=environment).strip()
+        except CommandError as error:
+            raise CommandError(
+                f"python: this host has no Python {version}, and uv cannot install it. Without a way to GitHub, set "
+                f"python_app_python_mirror. {error}"
+            ) from error
+        link(os.path.join(PYTHONS, version), os.path.dirname(os.path.dirname(os.path.realpath(found))))
 
 
 def tool_home(name: str, requirements: str, extra: t.Sequence[str], python: str) -> str:
@@ -94,6 +152,11 @@ def build_tool(name: str, home: str, requirements: str, extra: t.Sequence[str], 
     :param extra: more lines, in versions that fit to those.
     """
     uv = ensure_uv()
+    with locked():
+        _build_tool(uv, name, home, requirements, extra, python)
+
+
+def _build_tool(uv: str, name: str, home: str, requirements: str, extra: t.Sequence[str], python: str) -> None:
     environment = {
         **SETTINGS,
         **proxies(),

@@ -38,9 +38,13 @@ options:
     type: str
     required: true
   python:
-    description: The interpreter that virtual environments are made from.
+    description: The interpreter that virtual environments are made from, by its path or its version.
     type: str
     default: /usr/bin/python3
+  python_mirror:
+    description: URL of a mirror of python-build-standalone, for a Python that the host does not have.
+    type: str
+    default: ""
   credentials_file:
     description: The secrets of each app whose C(secrets_in) is V(credentials), as JSON; C({name}) as above.
     type: str
@@ -152,6 +156,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import has_wheelhouse
+from ansible_collections.flask_ops.production.plugins.module_utils._uv import ensure_python, interpreter
 
 # What the action plugin of the same name makes of an entry.
 APP: dict[str, dict[str, t.Any]] = {
@@ -160,10 +165,16 @@ APP: dict[str, dict[str, t.Any]] = {
     "purge": {"type": "bool", "default": False},
     "source": {"type": "dict", "default": {}},
     "deploy_key": {"type": "str", "default": "", "no_log": True},
+    "token": {"type": "str", "default": "", "no_log": True},
     "python": {"type": "str", "default": ""},
     "wsgi": {"type": "str", "default": ""},
     "requirements": {"type": "str", "default": ""},
     "constraints": {"type": "str", "default": ""},
+    "extras": {"type": "list", "elements": "str", "default": []},
+    "groups": {"type": "list", "elements": "str", "default": []},
+    "extra_requirements": {"type": "list", "elements": "str", "default": []},
+    "files": {"type": "dict", "default": {}},
+    "build": {"type": "dict", "default": {}},
     "installer": {"type": "str", "choices": ["uv", "pip"], "default": "uv"},
     "extra_index": {"type": "str", "default": "", "no_log": True},
     "wheelhouse": {"type": "str", "default": ""},
@@ -201,6 +212,7 @@ def main() -> None:
             "extra_requirements_of": {"type": "dict", "default": {}},
             "pinned": {"type": "dict", "default": {}},
             "keep": {"type": "int", "default": 3},
+            "python_mirror": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -238,6 +250,8 @@ def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings:
         return
     if not check_mode:
         require_user(app)
+        if app.name not in params["pinned"]:
+            ensure_python(app.python, params["python_mirror"])
     release = release_of(app, params["pinned"].get(app.name), check_mode)
     builder = Builder(release, warnings=warnings)
     wanted = [] if release.complete or check_mode else [f"{app.name}/{kind}" for kind in lacking(app)]
@@ -288,16 +302,25 @@ def lacking(app: App) -> list[str]:
 
 
 def app_of(entry: dict, params: dict) -> App:
+    build = entry["build"] or {}
     in_credentials = entry["secrets_in"] == "credentials"
     return App(
         name=entry["name"],
         user=entry["name"],
         root=params["root"].format_map(entry),
         source=entry["source"],
-        python=entry["python"] or params["python"],
+        python=interpreter(entry["python"] or params["python"]),
         wsgi=entry["wsgi"],
         deploy_key=opened(entry["deploy_key"]),
+        git_token=opened(entry["token"]),
         requirements=entry["requirements"],
+        extras=tuple(entry["extras"]),
+        groups=tuple(entry["groups"]),
+        additional_requirements=tuple(entry["extra_requirements"]),
+        files=tuple(sorted(entry["files"].items())),
+        build_command=build.get("command") or "",
+        build_timeout=build.get("timeout") or 600,
+        build_env=tuple(sorted((key, text_of(value)) for key, value in (build.get("env") or {}).items())),
         constraints=entry["constraints"],
         installer=entry["installer"],
         extra_index=entry["extra_index"],
@@ -317,6 +340,10 @@ def app_of(entry: dict, params: dict) -> App:
     )
 
 
+def text_of(value: t.Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def release_of(app: App, pinned: str | None, check_mode: bool) -> Release:
     """The release that is asked for by name, or else the one that the app's inputs give."""
     try:
@@ -324,7 +351,7 @@ def release_of(app: App, pinned: str | None, check_mode: bool) -> Release:
     except ReleaseError as error:
         raise ReleaseError(f"{app.name}: {error}") from error
     except (CommandError, KeyError, OSError) as error:
-        if check_mode and not os.path.isdir(app.build):
+        if check_mode and not (os.path.isdir(app.build) and os.path.exists(app.python)):
             # A fresh host: what the real run installs and creates before this step is not there yet.
             return Release(app, UNKNOWN, UNKNOWN, UNKNOWN)
         raise ReleaseError(f"{app.name}: {error}") from error

@@ -324,6 +324,12 @@ RULES: dict[str, Rule] = {
         "must be a line of a known_hosts file: the server's name, the kind of its key, the key",
         "git.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     ),
+    "source.token": matches(
+        r"[\x21-\x2c\x2e-\x7e][\x21-\x7e]{7,499}",
+        "must be the text of an access token, from a vault",
+        "0123456789abcdef0123456789abcdef01234567",
+    ),
+    "source.token_user": matches(r"[A-Za-z0-9][A-Za-z0-9._@-]*", "must be a user name", "x-token-auth"),
     "source.archive": matches(
         r"https://(?!.*@)[^\s\x00-\x1f\x7f]+|/[^\x00-\x1f\x7f]*",
         "must be an https URL without a password in it, or an absolute path on the controller",
@@ -352,6 +358,23 @@ RULES: dict[str, Rule] = {
     ),
     "requirements": below_the_source("requirements.txt"),
     "constraints": below_the_source("constraints.txt"),
+    "extras[]": matches(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", "must be the name of an extra", "prod"),
+    "groups[]": matches(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", "must be the name of a dependency group", "prod"),
+    "extra_requirements[]": Rule(
+        is_requirement, "must be one line of a requirements file that names a package", "psycopg2-binary==2.9.9"
+    ),
+    "files{key}": below_the_source("superset_config.py"),
+    "files{value}": Rule(
+        lambda value: isinstance(value, str) and "\0" not in value and len(value) < 1 << 20,
+        "must be a text of less than 1 MiB",
+        "\"{{ lookup('ansible.builtin.file', 'files/superset_config.py') }}\"",
+    ),
+    "build.command": Rule(
+        is_command,
+        "must be one command on one line; no shell runs it, so '&&', '|' and '>' do not work",
+        "flask --app shop translate compile",
+    ),
+    "build.timeout": between(1, 7200, 600, "seconds"),
     "packages[]": matches(r"[a-z0-9][a-z0-9+.-]+", "must be the name of a Debian package", "libpq-dev"),
     "extra_index": matches(
         r"https?://[^\s\x00-\x1f\x7f]+", "must be the URL of a package index", "https://packages.example.com/simple/"
@@ -373,7 +396,7 @@ RULES: dict[str, Rule] = {
         lambda key: (
             re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", key) is not None
             and not re.fullmatch(
-                r"PATH|LD_.*|PYTHON(PATH|HOME|STARTUP)|HOME|USER|LOGNAME|SHELL|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|FLASK_OPS_.*",
+                r"PATH|LD_.*|PYTHON(HOME|STARTUP)|HOME|USER|LOGNAME|SHELL|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|FLASK_OPS_.*",
                 key,
             )
         ),
@@ -630,7 +653,12 @@ RULES: dict[str, Rule] = {
         "127.0.0.1:8125",
     ),
     "python_app_python": matches(
-        r"/(?!.*\.\.)[A-Za-z0-9._/-]+", "must be the absolute path of an interpreter on the host", "/usr/bin/python3"
+        r"/(?!.*\.\.)[A-Za-z0-9._/-]+|3\.(1[1-9]|[2-9][0-9])",
+        "must be the absolute path of an interpreter on the host, or a version from 3.11 on, in quotes",
+        "/usr/bin/python3",
+    ),
+    "python_app_python_mirror": or_empty(
+        matches(r"https?://[^\s\x00-\x1f\x7f]+", "must be a URL", "https://mirror.example.com/python-build-standalone")
     ),
 }
 
@@ -736,6 +764,8 @@ RULES |= {
     ),
 }
 RULES["letsencrypt_profile"] = or_empty(RULES["acme.profile"])
+RULES["build.env{key}"] = RULES["env{key}"]
+RULES["build.env{value}"] = RULES["env{value}"]
 RULES["secrets{key}"] = RULES["env{key}"]
 RULES["secrets{value}"] = RULES["env{value}"]
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")

@@ -17,7 +17,12 @@ from collections.abc import Iterable, Mapping
 
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import overlap
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES, TAKEN_UNITS, is_address
+from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import (
+    RULES,
+    TAKEN_UNITS,
+    is_address,
+    is_relative_path,
+)
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
     ROLES,
@@ -38,6 +43,7 @@ SOURCE_OPTIONS = {
     "version": ("git",),
     "submodules": ("git",),
     "deploy_key": ("git",),
+    "token": ("git",),
     "known_hosts": ("git",),
     "checksum": ("archive",),
     "subdirectory": ("git", "archive"),
@@ -245,6 +251,8 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
             for option, goes_with in SOURCE_OPTIONS.items()
             if source.get(option) is not None and not set(goes_with) & set(kinds)
         ]
+        if source.get("token") and kinds == ["git"] and not str(source["git"]).startswith("https:"):
+            errors.append(f"{place}.source.token: goes with an https URL; with SSH, use deploy_key")
     env, secrets = entry.get("env"), entry.get("secrets")
     if isinstance(env, Mapping) and isinstance(secrets, Mapping):
         both = sorted(str(key) for key in env.keys() & secrets.keys())
@@ -370,6 +378,9 @@ def _main_name_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
 def _unsafe_settings(variables: Mapping[str, t.Any], place: str) -> list[str]:
     """Settings that every Flask app understands, and that no production server should have."""
     errors = []
+    path = variables.get("PYTHONPATH")
+    if path is not None and not (isinstance(path, str) and is_relative_path(path)):
+        errors.append(f"{place}.PYTHONPATH: must be one path below the top of the source; a good value is src")
     for key in ("SECRET_KEY", "FLASK_SECRET_KEY"):
         if key in variables and not _is_random(variables[key]):
             errors.append(

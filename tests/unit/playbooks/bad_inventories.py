@@ -259,7 +259,7 @@ for root in (
     bad_variable(44, "must be an absolute path with {name} in it...good value is /srv/{name}", python_app_root=root)
 
 # --- environment and secrets --------------------------------------------------------------------------------------------
-for key in ("1A", "A-B", "", "PATH", "LD_PRELOAD", "PYTHONPATH"):
+for key in ("1A", "A-B", "", "PATH", "LD_PRELOAD", "PYTHONHOME"):
     bad_app(46, f"env: the name '{key}'", "must be letters, digits and underscores...good value is", env={key: "x"})
 bad_app(46, "secrets: the name 'TOKEN'", "must be letters, digits and underscores", secrets={f"TOKEN={CANARY}": "x"})
 bad_app(46, "secrets", "must be a dictionary", secrets=[f"TOKEN={CANARY}"])

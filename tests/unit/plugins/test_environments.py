@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError, build_environment
+from ansible_collections.flask_ops.production.plugins.module_utils._build import Build, without_password
 from ansible_collections.flask_ops.production.plugins.module_utils._environments import (
+    Dependencies,
     Environment,
-    dependencies,
-    requirement_files,
+    excludes,
+    refuse_conflict,
     unused,
-    without_password,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._environments import dependencies as needed
+from ansible_collections.flask_ops.production.plugins.module_utils._environments import (
+    requirement_files as files_of,
 )
 
 VIRTUAL = 'source = { virtual = "." }\n'
@@ -33,8 +39,30 @@ def written(code: Path, files: dict[str, str]) -> str:
     return str(code)
 
 
+class Reader:
+    """Reads a source as a build's unit does, without the unit."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def read(self, path: str, _option: str) -> str | None:
+        place = Path(self.code) / path
+        return place.read_text() if place.is_file() else None
+
+    def run(self, argv: list[str], **_rest: Any) -> str:
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def dependencies(of: App, code: str) -> Dependencies:
+    return needed(of, code, Reader(code).read)
+
+
+def requirement_files(code: str, names: list[str]) -> tuple[list[str], bool]:
+    return files_of(Reader(code).read, names)
+
+
 def digest(code: str, release: str = "r1", **changes: Any) -> str:
-    return Environment(app(**changes), code, release, "cpython-313").digest
+    return Environment(app(**changes), code, release, "cpython-313", cast("Build", Reader(code))).digest
 
 
 @pytest.mark.parametrize(
@@ -49,7 +77,7 @@ def test_requirements_by_name_are_shared_by_all_releases(tmp_path: Path, line: s
 
 
 @pytest.mark.parametrize(
-    "line", [".", "./lib", "-e .", "--editable=lib", "lib/a", "../a", "/srv/a", "a-1-py3-none-any.whl", "a @ file:///x"]
+    "line", [".", "./lib", "-e .", "--editable=lib", "lib/a", "/srv/a", "a-1-py3-none-any.whl", "a @ file:///x"]
 )
 def test_requirements_by_path_belong_to_one_release(tmp_path: Path, line: str):
     code = written(tmp_path, {"requirements.txt": f"flask\n{line}\n"})
@@ -153,3 +181,77 @@ def test_a_password_is_taken_out_of_what_a_program_says():
     url = "https://me:canary@packages.example.com/simple/"
     assert "canary" not in without_password(f"cannot read {url}; canary is wrong", url)
     assert without_password("as it is", "https://packages.example.com/") == "as it is"
+
+
+# --- what serves the app ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["gunicorn<27", "gunicorn (<24,>=20)", "gunicorn==21.2.0", "gunicorn==23.*", "gunicorn~=23.0", "gunicorn<=26.1"],
+)
+def test_a_dependency_that_does_not_admit_the_server_is_named_with_a_way_out(line: str):
+    with pytest.raises(ReleaseError, match=r"^mlflow needs gunicorn.* set server: waitress for this app\.$"):
+        refuse_conflict("gunicorn", "27.0.1", [["flask", "gunicorn"], ["mlflow", line]])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gunicorn",
+        "gunicorn>=20",
+        "gunicorn!=25.0",
+        "gunicorn<28",
+        "gunicorn~=27.0",
+        "gunicorn[gevent]>20; python_version<'3.12'",
+    ],
+)
+def test_a_dependency_that_admits_the_server_is_not_in_the_way(line: str):
+    assert not excludes(line, "27.0.1")
+
+
+# --- what is chosen, and src layouts -----------------------------------------------------------------------------------
+
+PROJECT = '[project]\nname = "shop"\nversion = "1"\n[build-system]\nrequires = ["flit_core"]\n'
+
+
+def environment(code: str, **changes: Any) -> Environment:
+    return Environment(app(**changes), code, "r1", "cpython-313", cast("Build", Reader(code)))
+
+
+def test_extras_and_groups_are_chosen_by_name(tmp_path: Path):
+    code = written(tmp_path, {"pyproject.toml": PROJECT})
+    chosen: dict[str, Any] = {"extras": ("prod", "s3"), "groups": ("ops",)}
+    assert dependencies(app(**chosen), code).arguments == [f"{code}[prod,s3]", "--group", "ops"]
+    assert digest(code) != digest(code, **chosen)
+    written(tmp_path, {"uv.lock": EDITABLE})
+    assert dependencies(app(**chosen), code).arguments == ["--extra", "prod", "--extra", "s3", "--group", "ops"]
+
+
+def test_extras_do_not_go_with_a_list(tmp_path: Path):
+    code = written(tmp_path, {"requirements.txt": "flask\n"})
+    with pytest.raises(ReleaseError, match=r"extras: requirements\.txt lists what is installed"):
+        dependencies(app(extras=("prod",)), code)
+
+
+def test_a_project_in_a_src_layout_is_installed_in_addition_to_its_requirements(tmp_path: Path):
+    code = written(tmp_path, {"requirements.txt": "flask\n", "pyproject.toml": PROJECT, "src/shop/__init__.py": ""})
+    assert environment(code).needed.own_project
+    assert digest(code, "r1") != digest(code, "r2")
+    written(tmp_path, {"shop.py": ""})
+    assert not environment(code).needed.own_project
+    assert digest(code, "r1") == digest(code, "r2")
+
+
+def test_a_requirement_outside_of_the_source_is_refused(tmp_path: Path):
+    code = written(tmp_path, {"requirements.txt": "-r ../../../../etc/shadow\n"})
+    with pytest.raises(ReleaseError, match=r"'\.\./.*/etc/shadow' in requirements\.txt is outside of the source"):
+        dependencies(app(), code)
+
+
+def test_packages_can_be_added_to_what_the_source_lists(tmp_path: Path):
+    more: dict[str, Any] = {"additional_requirements": ("psycopg2-binary==2.9.9",)}
+    code = written(tmp_path, {"constraints.txt": "flask<3\n"})
+    found = dependencies(app(source={"pypi": "superset==6.1"}, constraints="constraints.txt", **more), code)
+    assert found.arguments == ["superset==6.1", "psycopg2-binary==2.9.9", "--constraint", f"{code}/constraints.txt"]
+    assert found.files == ["constraints.txt"]

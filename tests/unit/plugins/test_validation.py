@@ -79,7 +79,13 @@ def with_value(path: str, value: Any) -> tuple[dict[str, Any], str]:
         base = {}
     if path == "source.checksum":
         base = {"archive": "https://files.example.com/shop.tar.gz"}
-    if path in ("source.deploy_key", "source.known_hosts[]", "source.subdirectory"):
+    if path in (
+        "source.deploy_key",
+        "source.token",
+        "source.token_user",
+        "source.known_hosts[]",
+        "source.subdirectory",
+    ):
         base = SHOP["source"]
     if path == "source.archive":
         base = {"checksum": "sha256:" + "0f" * 32}
@@ -117,6 +123,13 @@ BAD: dict[str, list[Any]] = {
         "", "-v1", "--upload-pack=id", "a..b", "a//b", "v1\n", "v 1", "main@{1}", "x.lock", "v1;id", "$v1", "a" * 201, 1.4, 2,
     ],
     "source.deploy_key": ["", "canary", "/root/.ssh/id_ed25519", PEM.removesuffix("-----\n"), f"x{PEM}"],
+    "source.token": ["", "short", "with a space", "canary0123\n"],
+    "source.token_user": ["", "a:b", "a b", "a\n"],
+    "extras[]": ["", "a,b", "a]", "-a", "a\n", "a b"],
+    "groups[]": ["", "a,b", "--x", "a\n"],
+    "extra_requirements[]": ["", "-r x", "--index-url=x", "./x", "a\n-r x"],
+    "build.timeout": [0, -1, 7201, True, "600"],
+    "build.command": ["", "a && b", "-x", "a 'b", "a\nb", "a | b"],
     "source.known_hosts[]": [
         "", "git.example.com", "git.example.com ssh-ed25519", "@cert-authority * ssh-ed25519 " + "A" * 60, "# ssh-rsa " + "A" * 60,
         "git.example.com ssh-ed25519 " + "A" * 60 + "\nx",
@@ -128,7 +141,7 @@ BAD: dict[str, list[Any]] = {
     "source.checksum": ["", "sha256:", "0f" * 32, "sha256:" + "0F" * 32, "md5:" + "0" * 32, "sha256:" + "0" * 63, 1],
     "source.subdirectory": ["", "/a", "..", "a/../..", "a b", "-a", "a\n", "a/"],
     "source.wheel": ["", "shop-1.0-py3-none-any.whl", "/a/shop.whl", "/a/shop-1.0-py3-none-any.tar.gz", "/a/b c-1-py3-none-any.whl", "/a\n/b-1-py3-none-any.whl"],
-    "python": ["", "python3", "3.12", "/usr/bin/../x", "/usr/bin/python3\n"],
+    "python": ["", "python3", "3.10", "3", "3.12.1", "4.0", 3.12, "/usr/bin/../x", "/usr/bin/python3\n"],
     "packages[]": ["", "libpq-dev=1", "-o", "Libpq", "a b", "./a.deb", "a\n", "gcc;id"],
     "constraints": ["", "/etc/passwd", "../x", "-c", "a b", "a\n"],
     "installer": ["", "poetry", "conda", True],
@@ -270,7 +283,7 @@ def test_every_option_has_a_rule_and_every_rule_an_option():
 def test_every_rule_for_an_entry_is_tested_with_bad_values():
     assert set(options_with_rules(entry_options(*ALL_ROLES))) - BAD.keys() == {
         "env{key}", "env{value}", "secrets{key}", "secrets{value}", "headers{key}", "headers{value}", "basic_auth{key}",
-        "basic_auth{value}",
+        "basic_auth{value}", "build.env{key}", "build.env{value}", "files{key}", "files{value}",
     }  # fmt: skip
 
 
@@ -343,12 +356,15 @@ A = {"name": "a", "command": "run a"}
         ({"processes": [{**A, "name": "migrate"}]}, "'shop-migrate' is already a unit of the app shop; each process needs"),
         ({"wokers": 2}, "flask_apps[0].wokers: is not a known option; did you mean 'workers'?"),
         ({"health": {"pth": "/"}}, "flask_apps[0].health.pth: is not a known option; did you mean 'path'?"),
-        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are acme, allow, basic_auth, canonical_domain"),
+        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are acme, allow, basic_auth, build"),
         ({"bind": "0.0.0.0"}, "flask_apps[0].bind: is not a known option"),
         ({"source": {"git": "https://x/y"}}, "flask_apps[0].source.version: is needed with git; a good value is v1.4.2"),
         ({"source": {}}, "flask_apps[0].source: must have exactly one of git, archive, path, wheel and pypi, not none"),
         ({"source": {"path": "/a", "pypi": "a==1"}}, "exactly one of git, archive, path, wheel and pypi, not path and pypi"),
         ({"source": {"pypi": "a==1", "version": "v1"}}, "flask_apps[0].source.version: goes with git only"),
+        ({"env": {"PYTHONPATH": "/usr/lib"}}, "flask_apps[0].env.PYTHONPATH: must be one path below the top of the source"),
+        ({"env": {"PYTHONPATH": "src:../x"}}, "flask_apps[0].env.PYTHONPATH: must be one path below the top of the source"),
+        ({"source": SHOP["source"] | {"git": "git@a.example:b", "token": "x" * 20}}, "flask_apps[0].source.token: goes with an https URL"),
         ({"source": {"pypi": "a==1", "deploy_key": PEM}}, "flask_apps[0].source.deploy_key: goes with git only"),
         ({"source": {"path": "/a", "subdirectory": "b"}}, "flask_apps[0].source.subdirectory: goes with git and archive only"),
         ({"source": {"archive": "https://x/y.zip"}}, "flask_apps[0].source.checksum: is needed with a URL; a good value is sha256:"),
@@ -528,7 +544,7 @@ def test_a_role_alone_knows_its_own_options_only():
 
 @pytest.mark.parametrize(
     "key",
-    ["", "1A", "A-B", "A B", "A=1", "Ä", "A\n", "PATH", "LD_PRELOAD", "PYTHONPATH", "HOME", "LISTEN_FDS", "NOTIFY_SOCKET",
+    ["", "1A", "A-B", "A B", "A=1", "Ä", "A\n", "PATH", "LD_PRELOAD", "PYTHONHOME", "HOME", "LISTEN_FDS", "NOTIFY_SOCKET",
      "FLASK_OPS_SLOT", "A" * 129, 7],
 )  # fmt: skip
 @pytest.mark.parametrize("option", ["env", "secrets"])
@@ -636,7 +652,8 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         "", "/", "/etc", "/etc/flask-ops/{name}", "/home/{name}", "/root/{name}", "/tmp/{name}", "/{name}", "/x{name}/a", "srv/{name}",
         "/srv", "/srv/{name}/..", "/srv/my apps/{name}", "/srv/{nmae}", "/srv/{name}\n", "/srv/%h/{name}",
     ],
-    "python_app_python": ["", "python3", "/usr/bin/../x", "/usr/bin/python3 -c", "/usr/bin/python3\n"],
+    "python_app_python_mirror": ["x", "ftp://x/y", "https://x/y z", 1],
+    "python_app_python": ["", "python3", "3.9", "/usr/bin/../x", "/usr/bin/python3 -c", "/usr/bin/python3\n"],
     "python_app_keep_releases": [0, -1, 101, True, "3"],
     "python_app_extra_requirements": [[""], ["-r x"], ["--index-url=x"], ["gunicorn\n-r x"], "gunicorn", [1]],
     "python_app_proxies": [[], {"ftp_proxy": "http://x"}, {"https_proxy": ""}, {"https_proxy": "http://x y"}, {"http_proxy": 1}],
@@ -926,6 +943,16 @@ LANDS_IN: dict[str, str] = {
     "source.version": ARGUMENT + " ~^:?*[\\",  # a pattern to git ls-remote
     "source.path": ARGUMENT,
     "source.known_hosts[]": ARGUMENT,
+    "source.token": CONTROL + " ",
+    "source.token_user": ARGUMENT + " :",
+    "extras[]": ARGUMENT + " ,[];",
+    "groups[]": ARGUMENT + " ,[];",
+    "extra_requirements[]": ARGUMENT,
+    "files{key}": UNIT,
+    "files{value}": "\0",
+    "build.command": ARGUMENT,
+    "build.env{key}": UNIT + "=#",
+    "build.env{value}": "\n\r\0",
     "source.archive": ARGUMENT,
     "source.checksum": ARGUMENT + " ",
     "source.subdirectory": UNIT,
@@ -951,6 +978,7 @@ LANDS_IN: dict[str, str] = {
     "secrets{value}": "\n\r\0",
     "python_app_root": UNIT,
     "python_app_python": ARGUMENT + " ",
+    "python_app_python_mirror": ARGUMENT + " ",
     "python_app_extra_requirements[]": ARGUMENT,
     "python_app_extra_requirements_of{key}": UNIT,
     "python_app_proxies{key}": UNIT,

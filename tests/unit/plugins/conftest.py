@@ -1,0 +1,32 @@
+"""What the tests of builds share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils import _agent
+from ansible_collections.flask_ops.production.plugins.module_utils._app import App
+from ansible_collections.flask_ops.production.plugins.module_utils._build import Build
+
+
+class LocalBuild(Build):
+    """The real agent, as a process of this user instead of a unit."""
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-I", "-c", _agent.source()]
+
+
+@pytest.fixture
+def build_of() -> Iterator[Callable[[App], Build]]:
+    started: list[Any] = []
+
+    def start(app: App) -> Build:
+        started.append(LocalBuild(app))
+        return started[-1]
+
+    yield start
+    for build in started:
+        build.end()
