@@ -22,7 +22,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ansible_collections.flask_ops.production.plugins.module_utils._apps import look
+from ansible_collections.flask_ops.production.plugins.module_utils._apps import app_status
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, unit_properties
 from ansible_collections.flask_ops.production.plugins.module_utils._files import remove, write
 
@@ -78,10 +78,13 @@ def _labels(labels: dict[str, str]) -> str:
     return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}" if labels else ""
 
 
-def app_metrics(apps: list[dict], release_link: str) -> tuple[list[Metric], list[str]]:
-    """The metrics of each app, and the units of the slots in traffic."""
-    info = Metric("flask_ops_app_info", "Slot and release that serve the app.")
+def app_metrics(apps: list[dict], release_link: str, https_port: int | None) -> tuple[list[Metric], list[str]]:
+    """The metrics of each app, and the units of the live slots."""
+    info = Metric("flask_ops_app_info", "Live slot and release of the app.")
     healthy = Metric("flask_ops_app_healthy", "Whether the app answers on its own socket as it should.")
+    reachable = Metric("flask_ops_app_reachable", "Whether the app answers through nginx as it should.")
+    maintenance = Metric("flask_ops_app_maintenance", "Whether visitors of the app get the maintenance page.")
+    deaths = Metric("flask_ops_app_worker_deaths", "Workers of the app that died in the last hour.")
     seconds = Metric("flask_ops_app_health_duration_seconds", "Time that the answer of the health check took.")
     workers = Metric("flask_ops_app_configured_workers", "Workers in the settings of gunicorn.")
     gunicorn = Metric("flask_ops_gunicorn_info", "Version of gunicorn in the environment of the app.")
@@ -90,15 +93,20 @@ def app_metrics(apps: list[dict], release_link: str) -> tuple[list[Metric], list
     for app in apps:
         name = app["name"]
         try:
-            seen = look(app, release_link.format_map(app))
+            seen = app_status(app, release_link.format_map(app), https_port)
         except (CommandError, KeyError):  # systemd does not answer
-            seen = {"slot": None, "healthy": False}
+            seen = {"slot": None, "healthy": False, "reachable": None, "maintenance": None}
         healthy.add(int(seen["healthy"]), app=name)
+        maintenance.add(int(seen["maintenance"] is not None), app=name)
+        if seen["reachable"] is not None:
+            reachable.add(int(seen["reachable"]), app=name)
         slot = seen["slot"]
         if slot is None:
             continue
         info.add(1, app=name, slot=slot, release=seen["release"] or "")
         seconds.add(seen["seconds"], app=name)
+        if seen["worker_deaths"] is not None:
+            deaths.add(seen["worker_deaths"], app=name)
         units.append(f"{name}-{slot}.service")
         if count := found_in(f"/etc/flask-ops/{name}/{slot}/gunicorn.conf.py", r"^workers = (\d+)$"):
             workers.add(int(count), app=name)
@@ -107,7 +115,7 @@ def app_metrics(apps: list[dict], release_link: str) -> tuple[list[Metric], list
                 gunicorn.add(1, app=name, version=os.path.basename(path)[len("gunicorn-") : -len(".dist-info")])
             if version := found_in(f"{venv}/pyvenv.cfg", r"^version(?:_info)? = ([\d.]+)"):
                 python.add(1, app=name, version=version)
-    return [info, healthy, seconds, workers, gunicorn, python], units
+    return [info, healthy, reachable, maintenance, deaths, seconds, workers, gunicorn, python], units
 
 
 def environment_of(service: str) -> str:
@@ -236,7 +244,7 @@ def main(settings_file: str) -> None:
         settings = json.load(stream)
     directory, apps = settings["directory"], settings["apps"]
     names = [app["name"] for app in apps]
-    metrics, slots = app_metrics(apps, settings["release_link"])
+    metrics, slots = app_metrics(apps, settings["release_link"], settings["https_port"])
     metrics += unit_metrics([*slots, *settings["units"]])
     metrics += deploy_metrics(DEPLOYS, names)
     metrics += version_metrics()

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: apps_info
-short_description: What serves each app of a host, and how it is
+short_description: Gather the deployment status and the health of apps
 version_added: 0.1.0
 description:
-  - Reads which slot is in traffic, which release it serves, since when, and asks the slot for its health.
-  - Reads the last switches of each app, with who made them, from the log that M(flask_ops.production.app_slots) writes.
+  - Gathers which slot and which release of each app are live, since when, and whether the app answers, on the slot's own
+    socket and through nginx.
+  - Looks for problems of each app and of the host, such as a maintenance page that was forgotten, workers that die, units
+    that a drop-in changes, files that were edited, and file systems that are nearly full.
+  - Reads the last deploys of each app, with who made them, from the log that M(flask_ops.production.app_slots) writes.
   - Changes nothing.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -20,9 +23,24 @@ options:
     elements: dict
     required: true
   release_link:
-    description: The link that names the release in traffic; C({name}) stands for the app's name.
+    description: The link that names the live release; C({name}) stands for the app's name.
     type: str
     required: true
+  https_port:
+    description: nginx's port for HTTPS on this host. V(0) where nginx does not serve the apps.
+    type: int
+    default: 443
+  listed:
+    description:
+      - The names of all apps of the inventory. An app that is live on the host and not among them is reported.
+      - By default, no such app is looked for.
+    type: list
+    elements: str
+    default: []
+  warn:
+    description: Whether each problem is a warning of the task.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads as always.
@@ -33,55 +51,114 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Ask how the apps are
+- name: Gather the status of the apps
   flask_ops.production.apps_info:
     apps: "{{ gunicorn_systemd_apps | flask_ops.production.with_defaults('gunicorn_systemd') }}"
     release_link: /srv/{name}/current
+  register: status
+
+- name: Stop unless each app answers
+  ansible.builtin.assert:
+    that: status.apps.values() | rejectattr('reachable') | length == 0
 """
 
 RETURN = r"""
 apps:
-  description: What was found, by app.
+  description: The status of each app, by its name.
   returned: success
   type: dict
   contains:
+    name:
+      description: The name of the app.
+      type: str
+    slot:
+      description: The live slot; null where there is none.
+      type: str
+    release:
+      description: The id of the live release; null where there is none.
+      type: str
+    version:
+      description: The version of the release that people know, a branch, a tag or a package's version, and the revision.
+      type: str
+      sample: v1.5.0 (3f2c9a1b7d20)
+    state:
+      description: The state of the slot's service, as systemd names it.
+      type: str
+      sample: active
+    since:
+      description: When the slot's service was started, in seconds of the epoch.
+      type: float
+    health:
+      description: The status of the answer on the slot's own socket, or the reason why there was none.
+      type: str
+    healthy:
+      description: Whether that answer is the expected one.
+      type: bool
+    seconds:
+      description: How long that answer took; only where a slot is live.
+      type: float
+    nginx:
+      description: The status of the answer through nginx, or the reason why there was none; null without nginx.
+      type: str
+    reachable:
+      description: Whether that answer is the expected one; null without nginx.
+      type: bool
+    maintenance:
+      description: Since when visitors get the maintenance page, in seconds of the epoch; null where they do not.
+      type: float
+    restarts:
+      description: How many times systemd has restarted the slot's service since it was deployed.
+      type: int
+    worker_deaths:
+      description: How many workers of the slot died in the last hour; null where that is not known.
+      type: int
+    certificate:
+      description:
+        - The certificate of the app, with C(issuer), C(self_signed), C(expires) in seconds of the epoch, and C(days_left).
+        - Null where there is none.
+      type: dict
+    deploys:
+      description: The last deploys, the newest first, a line each.
+      type: list
+      elements: str
+      sample: ["2026-11-23 18:36 UTC ok: 9be01c44f1aa-5e1c88aa to 3f2c9a1b7d20-5e1c88aa in 3.1 s, by me@laptop as ops"]
+    problems:
+      description: The problems of the app, a sentence each.
+      type: list
+      elements: str
     summary:
       description: One line that a person can read.
       type: str
-      sample: "shop: green serves 3f2c9a1b7d20-5e1c88aa since Mon 2026-11-23 18:36:12 UTC; GET /healthz: 200"
-    slot:
-      description: The slot in traffic; null where there is none.
-      type: str
-    release:
-      description: The release in traffic; null where there is none.
-      type: str
-    since:
-      description: When the slot's service was started, as systemd tells it.
-      type: str
-    state:
-      description: What systemd says of the slot's service.
-      type: str
-      sample: active
-    health:
-      description: The status of an answer on the slot's own socket, or why there was none.
-      type: str
-    healthy:
-      description: Whether that is what the app should answer.
-      type: bool
-    seconds:
-      description: How long the answer took; not there where nothing is in traffic.
-      type: float
+      sample: "shop: green serves v1.5.0 (3f2c9a1b7d20), release 3f2c9a1b7d20-5e1c88aa, since 2026-11-23 18:36 UTC"
+problems:
+  description: The problems of the host, a sentence each.
+  returned: success
+  type: list
+  elements: str
+lines:
+  description: All of it for the screen, a line each.
+  returned: success
+  type: list
+  elements: str
 """
 
 import json
 import os
+from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._apps import look
+from ansible_collections.flask_ops.production.plugins.module_utils._apps import (
+    host_problems,
+    in_words,
+    inspect,
+    lines_of,
+    summary,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import DEPLOYS
 
-SHOWN = 5
+SHOWN = 3
+"""Deploys of each app."""
 
 
 def main() -> None:
@@ -89,23 +166,40 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
             "release_link": {"type": "str", "required": True},
+            "https_port": {"type": "int", "default": 443},
+            "listed": {"type": "list", "elements": "str", "default": []},
+            "warn": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
+    apps, port = module.params["apps"], module.params["https_port"] or None
     try:
+        links = {app["name"]: module.params["release_link"].format_map(app) for app in apps}
         deploys = last_deploys(DEPLOYS)
-        found = {
-            app["name"]: look(app, module.params["release_link"].format_map(app))
-            | {"deploys": deploys.get(app["name"], [])[-SHOWN:][::-1]}
-            for app in module.params["apps"]
-        }
+        found = {app["name"]: inspect(app, links[app["name"]], port) for app in apps}
+        roots = [os.path.dirname(link) for link in links.values()]
+        problems = host_problems(
+            [*roots, *(f"{root}/shared" for root in roots)], module.params["listed"], nginx=port is not None
+        )
     except (CommandError, KeyError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, apps=found)
+    lines = []
+    for app in apps:
+        status = found[app["name"]]
+        status |= {"deploys": deploys.get(app["name"], [])[-SHOWN:][::-1], "summary": summary(status)}
+        lines += lines_of(status, app, status["deploys"])
+    lines += [f"PROBLEM of the host: {problem}" for problem in problems]
+    if module.params["warn"]:
+        for problem in problems:
+            module.warn(problem)
+        for name, status in found.items():
+            for problem in status["problems"]:
+                module.warn(f"{name}: {problem}")
+    module.exit_json(changed=False, apps=found, problems=problems, lines=lines)
 
 
 def last_deploys(path: str) -> dict[str, list[str]]:
-    """What the log of the switches holds, by app, in words."""
+    """The deploys in the log, by app, a line each."""
     found: dict[str, list[str]] = {}
     if not os.path.exists(path):
         return found
@@ -113,18 +207,18 @@ def last_deploys(path: str) -> dict[str, list[str]]:
         for line in stream:
             try:
                 deploy = json.loads(line)
-                found.setdefault(deploy["app"], []).append(in_words(deploy))
+                found.setdefault(deploy["app"], []).append(deploy_in_words(deploy))
             except (KeyError, TypeError, ValueError):
                 continue  # half a line, of a disk that was full
     return found
 
 
-def in_words(deploy: dict) -> str:
-    said = (
-        f"{deploy['time']} {deploy['result']}: {deploy['from'] or 'nothing'} to {deploy['to']} "
-        f"in {deploy['seconds']:g} s, by {deploy['by']}"
+def deploy_in_words(deploy: dict) -> str:
+    line = (
+        f"{in_words(datetime.fromisoformat(deploy['time']).timestamp())} {deploy['result']}: "
+        f"{deploy['from'] or 'nothing'} to {deploy['to']} in {deploy['seconds']:g} s, by {deploy['by']}"
     )
-    return f"{said}. {deploy['reason']}" if deploy["reason"] else said
+    return f"{line}. {deploy['reason']}" if deploy["reason"] else line
 
 
 if __name__ == "__main__":

@@ -583,6 +583,7 @@ RULES: dict[str, Rule] = {
     "node_exporter_release_link": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/current"
     ),
+    "node_exporter_https_port": between(0, 65535, 443),
     "node_exporter_units[]": matches(
         r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\.(service|socket|timer|path|mount|target)",
         "must be the full name of a unit",

@@ -7,7 +7,6 @@ from tests.waiting import eventually
 SITE = "flask_ops.production.site"
 DEPLOY = "flask_ops.production.deploy"
 ROLLBACK = "flask_ops.production.rollback"
-STATUS = "flask_ops.production.status"
 REQUESTS = 10_000
 
 
@@ -15,15 +14,6 @@ def test_nothing_changes_and_check_mode_says_so(play):
     checked = play(SITE, "--check", "--diff", "-vvv")
     assert (checked.status, checked.changed) == (0, False), checked.output
     assert "canary-" not in checked.output
-
-
-def test_status_says_what_serves_and_how_it_is(play, demo):
-    serving = demo.ask("/").json
-    told = play(STATUS)
-    assert (told.status, told.changed) == (0, False), told.output
-    assert f"demo: {serving['slot']} serves {serving['release']} since " in told.output
-    assert "GET /healthz: 200" in told.output
-    assert "GET /status/204: 204" in told.output
 
 
 def test_a_new_release_drops_no_request(play, apps, source, load, demo):

@@ -163,14 +163,15 @@ def test_the_last_run_and_its_result_can_be_asked_for(host, play, tmp_path, fore
     playbook.write_text(f"- {{hosts: all, become: true, gather_facts: false, tasks: [include_role: {role}]}}\n")
     rotate(host)
     said = play(str(playbook))
-    ended = host.check_output("systemctl show --value --property=ExecMainExitTimestamp logrotate.service")
-    assert f"logs: rotation ran {ended}, result success; next " in said.output
+    ended = "$(systemctl show --value --property=ExecMainExitTimestamp logrotate.service)"
+    ended = host.check_output(f"date --utc '+%F %H:%M UTC' --date \"{ended}\"")
+    assert f"logs: last rotated {ended}, result success, next rotation " in said.output
     foreign("/var/log/foreign.log", "rotate x")
     assert host.run("systemctl start logrotate.service").rc != 0
     said = play(str(playbook))
     foreign("/var/log/foreign.log", "missingok")
     rotate(host)
-    assert "result exit-code (see: journalctl -u logrotate); next " in said.output
+    assert "result exit-code (see: journalctl -u logrotate), next rotation " in said.output
     assert not said.changed
 
 

@@ -96,6 +96,7 @@ def test_the_app_its_last_deploy_its_units_and_versions_are_told(host, metrics):
     for sample in (
         'flask_ops_app_info{app="shop",release="r2",slot="green"}',
         'flask_ops_app_healthy{app="shop"}',
+        'flask_ops_app_reachable{app="shop"}',
         'flask_ops_last_deploy_success{app="shop"}',
         'flask_ops_unit_state{state="active",unit="shop-green.service"}',
         'flask_ops_unit_state{state="active",unit="nginx.service"}',
@@ -196,6 +197,33 @@ def test_an_app_that_is_down_is_told_and_so_is_its_return(host, metrics):
     assert down['flask_ops_app_healthy{app="shop"}'] == 0
     assert down['flask_ops_unit_state{state="inactive",unit="shop-green.service"}'] == 1
     assert metrics()['flask_ops_app_healthy{app="shop"}'] == 1
+
+
+def test_an_app_that_only_nginx_keeps_from_its_visitors_is_not_reachable(host, metrics):
+    with host.sudo():
+        host.check_output("systemctl stop nginx.service")
+        stopped = metrics()
+        host.check_output("systemctl start nginx.service")
+    assert (stopped['flask_ops_app_healthy{app="shop"}'], stopped['flask_ops_app_reachable{app="shop"}']) == (1, 0)
+    assert metrics()['flask_ops_app_reachable{app="shop"}'] == 1
+
+
+def test_an_app_that_is_closed_for_maintenance_is_reported(host, metrics):
+    flag = "/var/lib/flask-ops/maintenance/shop"
+    with host.sudo():
+        host.check_output(f"sh -c 'mkdir --parents {flag.rpartition('/')[0]} && touch {flag}'")
+        closed = metrics()
+        host.check_output(f"rm {flag}")
+    assert closed['flask_ops_app_maintenance{app="shop"}'] == 1
+    assert metrics()['flask_ops_app_maintenance{app="shop"}'] == 0
+
+
+def test_workers_that_die_are_counted(host, metrics):
+    before = metrics()['flask_ops_app_worker_deaths{app="shop"}']
+    with host.sudo():
+        main = host.check_output("systemctl show --value --property=MainPID shop-green.service")
+        host.check_output(f"sh -c 'kill -KILL $(pgrep --parent {main} --newest)'")
+    eventually(lambda: metrics()['flask_ops_app_worker_deaths{app="shop"}'] == before + 1)
 
 
 def test_a_broken_file_of_metrics_does_not_take_the_others_away(host, metrics):

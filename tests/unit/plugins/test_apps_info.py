@@ -1,4 +1,4 @@
-"""What the status says of the last deploys."""
+"""The deploys in the status."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def test_each_app_has_its_deploys_in_words(tmp_path: Path):
     log.write_text("".join(json.dumps(deploy) + "\n" for deploy in (DEPLOY, failed, DEPLOY | {"to": "r3"})))
     assert last_deploys(str(log)) == {
         "shop": [
-            "2026-11-23T18:36:12+00:00 ok: r1 to r2 in 3.1 s, by me@laptop as ops",
-            "2026-11-23T18:36:12+00:00 ok: r1 to r3 in 3.1 s, by me@laptop as ops",
+            "2026-11-23 18:36 UTC ok: r1 to r2 in 3.1 s, by me@laptop as ops",
+            "2026-11-23 18:36 UTC ok: r1 to r3 in 3.1 s, by me@laptop as ops",
         ],
-        "blog": ["2026-11-23T18:36:12+00:00 failed: nothing to r2 in 3.1 s, by me@laptop as ops. blog: GET / gave 500"],
+        "blog": ["2026-11-23 18:36 UTC failed: nothing to r2 in 3.1 s, by me@laptop as ops. blog: GET / gave 500"],
     }
 
 

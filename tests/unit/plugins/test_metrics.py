@@ -18,7 +18,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._metrics impo
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ROLES
 
 APP = {"name": "shop", "health": {"path": "/", "status": None}}
-SEEN = {"slot": "green", "release": "r2", "healthy": True, "seconds": 0.012}
+SEEN = {
+    "slot": "green", "release": "r2", "healthy": True, "seconds": 0.012, "reachable": True, "maintenance": None,
+    "worker_deaths": 2,
+}  # fmt: skip
 
 
 def lines(metrics: list[Metric]) -> list[str]:
@@ -28,13 +31,13 @@ def lines(metrics: list[Metric]) -> list[str]:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch):
     def say(answer: dict[str, Any] | Exception, started: str = "") -> None:
-        def look(app: dict, link: str) -> dict[str, Any]:
-            assert link == "/srv/shop/current"
+        def app_status(app: dict, link: str, port: int) -> dict[str, Any]:
+            assert (link, port) == ("/srv/shop/current", 443)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-        monkeypatch.setattr(_metrics, "look", look)
+        monkeypatch.setattr(_metrics, "app_status", app_status)
         monkeypatch.setattr(_metrics, "unit_properties", lambda unit, *_: {"ExecStart": started})
 
     return say
@@ -44,22 +47,42 @@ def test_an_app_in_traffic_with_its_versions(looks, tmp_path: Path):
     (tmp_path / "lib/python3.13/site-packages/gunicorn-27.0.1.dist-info").mkdir(parents=True)
     (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nversion_info = 3.13.5\n")
     looks(SEEN, f"{{ path={tmp_path}/bin/gunicorn ; argv[]={tmp_path}/bin/gunicorn --config x }}")
-    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current")
+    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
     assert units == ["shop-green.service"]
     assert lines(metrics) == [
         'flask_ops_app_info{app="shop",slot="green",release="r2"} 1',
         'flask_ops_app_healthy{app="shop"} 1',
+        'flask_ops_app_reachable{app="shop"} 1',
+        'flask_ops_app_maintenance{app="shop"} 0',
+        'flask_ops_app_worker_deaths{app="shop"} 2',
         'flask_ops_app_health_duration_seconds{app="shop"} 0.012',
         'flask_ops_gunicorn_info{app="shop",version="27.0.1"} 1',
         'flask_ops_python_info{app="shop",version="3.13.5"} 1',
     ]
 
 
-@pytest.mark.parametrize("answer", [{"slot": None, "healthy": False}, CommandError("no systemd")])
-def test_an_app_without_traffic_is_not_healthy_and_nothing_else(looks, answer: Any):
-    looks(answer)
-    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current")
-    assert lines(metrics) == ['flask_ops_app_healthy{app="shop"} 0']
+def test_an_app_without_a_live_slot_is_neither_healthy_nor_reachable(looks):
+    looks({"slot": None, "healthy": False, "reachable": False, "maintenance": None})
+    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
+    assert lines(metrics) == [
+        'flask_ops_app_healthy{app="shop"} 0',
+        'flask_ops_app_reachable{app="shop"} 0',
+        'flask_ops_app_maintenance{app="shop"} 0',
+    ]
+    assert units == []
+
+
+def test_what_is_not_known_is_no_figure(looks):
+    looks(SEEN | {"reachable": None, "worker_deaths": None, "maintenance": 1764000000.0})
+    metrics, _ = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
+    assert 'flask_ops_app_maintenance{app="shop"} 1' in lines(metrics)
+    assert not [line for line in lines(metrics) if "reachable" in line or "deaths" in line]
+
+
+def test_an_app_of_which_systemd_does_not_answer_is_not_healthy(looks):
+    looks(CommandError("no systemd"))
+    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
+    assert lines(metrics) == ['flask_ops_app_healthy{app="shop"} 0', 'flask_ops_app_maintenance{app="shop"} 0']
     assert units == []
 
 
@@ -228,7 +251,14 @@ def test_the_role_puts_all_that_the_collector_imports_on_the_host(tmp_path: Path
         assert {module for module in imported if module and module.startswith("_") and module != "__future__"} <= {
             *shipped
         }
-    settings = {"directory": str(tmp_path), "apps": [], "release_link": "", "units": [], "exporters": []}
+    settings: dict[str, Any] = {
+        "directory": str(tmp_path),
+        "apps": [],
+        "release_link": "",
+        "https_port": None,
+        "units": [],
+        "exporters": [],
+    }
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     command = [sys.executable, "-I", "-c", f"import sys; sys.path = [{str(tmp_path)!r}, *sys.path]; import _metrics"]
     subprocess.run(command, check=True)
