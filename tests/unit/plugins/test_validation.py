@@ -679,6 +679,7 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "node_exporter_release_link": ["", "/srv/current", "{name}"],
     "node_exporter_units": ["nginx.service", ["nginx"], ["-nginx.service"], ["nginx .service"], ["nginx.service\n"]],
     "node_exporter_address": ["", "localhost", "0.0.0.0", "::", "192.0.2.7", "127.0.0.1:9100", "10.0.0.0/8", "fe80::1%eth0"],
+    "node_exporter_https_port": [-1, 65536, True, "443"],
     "node_exporter_port": [0, 65536, "9100"],
     "node_exporter_unprotected": ["yes"],
     "node_exporter_users": [
