@@ -136,26 +136,6 @@ def _differences(first: dict[str, Any], second: dict[str, Any], above: str = "")
         yield from _differences(first[name].get("options", {}), second[name].get("options", {}), f"{above}{name}.")
 
 
-@promise(
-    ({"roles/web/handlers/main.yml": None}, "'Reload web' is notified, and no handler answers"),
-    ({"roles/web/tasks/main.yml": "- name: Nothing\n  ansible.builtin.meta: noop\n"}, "'Reload web' is never notified"),
-)
-def handlers_and_notifications_match(tree: Tree) -> Complaints:
-    """Ansible skips an answer that nobody calls for in silence."""
-    for role in tree.roles():
-        notified, answered = set(), set()
-        for path, task in tree.tasks(role):
-            notify = task.get("notify") or []
-            notified |= {notify} if isinstance(notify, str) else set(notify)
-            if "/handlers/" in path:
-                listen = task.get("listen") or task.get("name")
-                answered |= {listen} if isinstance(listen, str) else set(listen or [])
-        for name in sorted(notified - answered):
-            yield f"roles/{role}: {name!r} is notified, and no handler answers"
-        for name in sorted(answered - notified):
-            yield f"roles/{role}/handlers: {name!r} is never notified"
-
-
 @promise(({"roles/web/templates/web.conf.j2": "listen {{ web_port }};\n"}, "roles/web/templates/web.conf.j2"))
 def templates_say_who_manages_the_file(tree: Tree) -> Complaints:
     """Whoever opens the file on a server must see that changes are lost. JSON has no comments."""
@@ -165,7 +145,9 @@ def templates_say_who_manages_the_file(tree: Tree) -> Complaints:
 
 
 @promise(
-    ({"roles/web/tasks/main.yml": "- {name: X, ansible.builtin.meta: noop, tags: [x], notify: Reload web}\n"}, "tags"),
+    ({"roles/web/tasks/main.yml": "- {name: X, ansible.builtin.meta: noop, tags: [x]}\n"}, "tags"),
+    ({"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.meta: noop, notify: Reload web}\n"}, "'X' has notify"),
+    ({"roles/web/handlers/main.yml": "- {name: Reload web, ansible.builtin.meta: noop}\n"}, "web has handlers"),
     (
         {"roles/web/tasks/x.yml": "- name: X\n  block:\n    - {name: Y, ansible.builtin.meta: noop, tags: y}\n"},
         "roles/web/tasks/x.yml: 'Y' has tags",
@@ -174,37 +156,19 @@ def templates_say_who_manages_the_file(tree: Tree) -> Complaints:
     ({"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.meta: noop, ignore_errors: true}\n"}, "ignore_errors"),
 )
 def tasks_keep_to_the_rules(tree: Tree) -> Complaints:
-    """Tags are the playbooks' (a tag inside a role tears it in two); a shell hides quoting faults;
-    `failed_when` says which error is expected where `ignore_errors` swallows all of them."""
-    unwanted = {"tags", "ignore_errors", "ansible.builtin.shell", "shell"}
+    """Tags are the playbooks' (a tag inside a role tears it in two); a shell hides quoting faults; a run that ends
+    between a task and its handler never runs the handler; `failed_when` names the expected error where `ignore_errors`
+    swallows all of them."""
+    unwanted = {"tags", "ignore_errors", "notify", "ansible.builtin.shell", "shell"}
     for role in tree.roles():
+        if tree.files(f"roles/{role}/handlers/*"):
+            yield f"roles/{role} has handlers"
         for path, task in tree.tasks(role):
             for word in sorted(unwanted & task.keys()):
                 yield f"{path}: {task.get('name')!r} has {word}"
 
 
-@promise(
-    (
-        {"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.include_vars: '{{ ansible_os_family }}.yml'}\n"},
-        "roles/web/tasks/x.yml: 'X' includes '{{ ansible_os_family }}.yml'",
-    ),
-    (
-        {"roles/web/tasks/x.yml": "- {name: X, ansible.builtin.include_tasks: {file: '{{ how }}.yml'}}\n"},
-        "roles/web/tasks/x.yml: 'X' includes '{{ how }}.yml'",
-    ),
-)
-def a_file_whose_name_is_made_up_is_the_roles_own(tree: Tree) -> Complaints:
-    """Without role_path, Ansible looks beside the playbook and in the calling role first."""
-    for role in tree.roles():
-        for path, task in tree.tasks(role):
-            for word in ("include_tasks", "import_tasks", "include_vars"):
-                given = task.get(f"ansible.builtin.{word}")
-                file = given.get("file", "") if isinstance(given, dict) else given or ""
-                if "{{" in file and "role_path" not in file:
-                    yield f"{path}: {task.get('name')!r} includes {file!r}"
-
-
-@promise(({"roles/web/tasks/main.yml": "- {name: X, ansible.builtin.meta: noop, notify: Reload web}\n" * 41}, "41"))
+@promise(({"roles/web/tasks/main.yml": "- {name: X, ansible.builtin.meta: noop}\n" * 41}, "41"))
 def main_is_a_table_of_contents(tree: Tree) -> Complaints:
     for path in tree.files("roles/*/tasks/main.yml"):
         lines = len(tree.text(path).splitlines())
@@ -576,14 +540,30 @@ def commands_in_the_documentation_exist(tree: Tree) -> Complaints:
     (
         {
             "README.md": "```\nuptime\n```\n",
-            COMMANDS: "by_a_test: [{command: uptime, test: tests/test_up.py, words: up}]\n",
-            "tests/test_up.py": "def test_down(): ...\n",
+            COMMANDS: "by_a_test: [{command: uptime, test: 'tests/test_up.py::test_up', words: uptime()}]\n",
+            "tests/test_up.py": "def test_up():\n    down()\n\n\ndef test_other():\n    uptime()\n",
         },
-        "tests/test_up.py, which is to run 'uptime', does not say 'up'",
+        "tests/test_up.py::test_up, which is to run 'uptime', does not have 'uptime()'",
+    ),
+    (
+        {
+            "README.md": "```\nuptime\n```\n",
+            COMMANDS: "by_a_test: [{command: uptime, test: 'tests/test_up.py::test_up', words: uptime()}]\n",
+            "tests/test_up.py": "@pytest.mark.skip\ndef test_up():\n    uptime()\n",
+        },
+        "tests/test_up.py::test_up is skipped",
+    ),
+    (
+        {
+            "README.md": "```\nuptime\n```\n",
+            COMMANDS: "by_a_test: [{command: uptime, test: 'tests/test_up.py::test_up', words: uptime()}]\n",
+            "tests/test_up.py": "# def test_up():\n#    up()\n",
+        },
+        "tests/test_up.py::test_up is no test or fixture",
     ),
 )
 def commands_in_the_documentation_are_tested(tree: Tree) -> Complaints:
-    """Each command that a reader is told to type is run by a test, or it is said why not."""
+    """Each command that a reader is asked to type is run by a test, or there is a reason why not."""
     listed = tree.yaml(COMMANDS) or {}
     tested, not_tested = listed.get("by_a_test", []), listed.get("not_tested", [])
     known = {re.escape(command): command for command in listed.get("on_the_server", [])}
@@ -596,8 +576,62 @@ def commands_in_the_documentation_are_tested(tree: Tree) -> Complaints:
         if not any(re.fullmatch(pattern, command) for command in shown):
             yield f"{COMMANDS}: no page shows {name!r}"
     for entry in tested:
-        if entry["words"] not in (tree.text(entry["test"]) if tree.has(entry["test"]) else ""):
-            yield f"{COMMANDS}: {entry['test']}, which is to run {entry['command']!r}, does not say {entry['words']!r}"
+        body = tree.function(entry["test"])
+        if body is None:
+            yield f"{COMMANDS}: {entry['test']} is no test or fixture"
+        elif re.search(r"^@pytest\.mark\.(skip|xfail)\b", body, re.MULTILINE):
+            yield f"{COMMANDS}: {entry['test']} is skipped"
+        elif entry["words"] not in body:
+            yield f"{COMMANDS}: {entry['test']}, which is to run {entry['command']!r}, does not have {entry['words']!r}"
+
+
+FINDINGS = "tests/findings.yml"
+A_TEST = "def test_up(): ...\n"
+
+
+@promise(
+    ({FINDINGS: "A: [{id: A-1, finding: x}]\n"}, "A-1 has neither a test nor a reason"),
+    ({FINDINGS: "A: [{id: A-1, finding: x, reason: ' '}]\n"}, "A-1 has neither a test nor a reason"),
+    ({FINDINGS: "A: [{id: A-1, finding: '', reason: x}]\n"}, "A-1 has no words"),
+    ({FINDINGS: "A: [{id: A-1, finding: x, reason: x}, {id: A-1, finding: y, reason: y}]\n"}, "A-1 is there twice"),
+    ({FINDINGS: "A: [{id: A-1, finding: x, reason: x}, {id: A-3, finding: y, reason: y}]\n"}, "A-2 is missing"),
+    ({FINDINGS: "A: [{id: B-1, finding: x, reason: x}]\n"}, "B-1 is not of the part A"),
+    ({FINDINGS: "A: [{id: A-1, finding: x, test: [tests/test_up.py]}]\n"}, "A-1: tests/test_up.py is no test"),
+    (
+        {FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up', 'tests/test_up.py::test_down']}]\n"}
+        | {"tests/test_up.py": A_TEST},
+        "A-1: tests/test_up.py::test_down is no test",
+    ),
+    (
+        {FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up']}]\n"}
+        | {"tests/test_up.py": f"@pytest.mark.skip\n{A_TEST}"},
+        "A-1: tests/test_up.py::test_up is skipped",
+    ),
+)
+def every_finding_has_a_test_or_a_reason(tree: Tree) -> Complaints:
+    """Every fault that was found once is in the table, with the tests that would find it again, or with a reason."""
+    for part, rows in (tree.yaml(FINDINGS) or {}).items():
+        ids = [row["id"] for row in rows]
+        yield from (
+            f"{FINDINGS}: {name} is there twice" for name in sorted({name for name in ids if ids.count(name) > 1})
+        )
+        numbers = [int(name.partition("-")[2]) for name in ids if re.fullmatch(rf"{part}-\d+", name)]
+        yield from (
+            f"{FINDINGS}: {name} is not of the part {part}" for name in ids if not re.fullmatch(rf"{part}-\d+", name)
+        )
+        missing = set(range(1, max(numbers, default=0))) - set(numbers)
+        yield from (f"{FINDINGS}: {part}-{number} is missing" for number in sorted(missing))
+        for row in rows:
+            if not row.get("finding"):
+                yield f"{FINDINGS}: {row['id']} has no words"
+            if not row.get("test") and not str(row.get("reason") or "").strip():
+                yield f"{FINDINGS}: {row['id']} has neither a test nor a reason"
+            for test in row.get("test") or []:
+                body = tree.function(test) if "::test_" in test else None
+                if body is None:
+                    yield f"{FINDINGS}: {row['id']}: {test} is no test"
+                elif re.search(r"^@pytest\.mark\.(skip|xfail)\b", body, re.MULTILINE):
+                    yield f"{FINDINGS}: {row['id']}: {test} is skipped"
 
 
 def _commands(page: str) -> Iterator[str]:

@@ -4,7 +4,6 @@ SOUND = {
     "README.md": "# Sample\n\n```yaml\nweb_port: 8080\nflask_apps:\n  - {name: shop, tls: {enabled: true}}\n```\n",
     "roles/web/README.md": "# web\n",
     "roles/web/defaults/main.yml": "# web_name: shop\nweb_sites: []\nweb_port: 80\n",
-    "roles/web/handlers/main.yml": "- {name: Reload web, ansible.builtin.meta: noop}\n",
     "roles/web/meta/main.yml": "galaxy_info: {}\n",
     "roles/web/meta/argument_specs.yml": """
         argument_specs:
@@ -21,7 +20,7 @@ SOUND = {
                   port: {type: int, default: 80}
                   tls: {type: dict, options: {enabled: {type: bool, default: false}}}
         """,
-    "roles/web/tasks/main.yml": "- {name: Nothing, ansible.builtin.meta: noop, notify: Reload web}\n",
+    "roles/web/tasks/main.yml": "- {name: Nothing, ansible.builtin.meta: noop}\n",
     "roles/web/templates/web.conf.j2": "# Managed by Ansible (flask_ops.production): changes made here are lost.\n",
     "roles/web/templates/web.json.j2": "{}\n",
     ".config/molecule/config.yml": "verifier: {additional_files_or_dirs: ['${X}/molecule/shared/tests']}\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import os
 import re
@@ -28,6 +29,7 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._functions: dict[str, dict[str, str]] = {}
 
     def files(self, *patterns: str) -> list[str]:
         """Paths below the root that match a pattern (`*` also crosses folders), sorted."""
@@ -46,6 +48,22 @@ class Tree:
 
     def text(self, path: str) -> str:
         return (self.root / path).read_text(errors="replace")
+
+    def function(self, name: str) -> str | None:
+        """The text of a function with its decorators, given as `tests/test_x.py::test_y`; None where there is none."""
+        path, _, function = name.partition("::")
+        if path not in self._functions:
+            text = self.text(path) if self.has(path) else ""
+            self._functions[path] = {
+                node.name: "\n".join(
+                    text.splitlines()[
+                        min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1 : node.end_lineno
+                    ]
+                )
+                for node in ast.parse(text).body
+                if isinstance(node, ast.FunctionDef)
+            }
+        return self._functions[path].get(function)
 
     def yaml(self, path: str) -> Any:
         return yaml.load(self.text(path), Loader) if self.has(path) else None

@@ -15,7 +15,17 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.playbooks.bad_inventories import CANARY, CASES, ELSEWHERE, SECRET_VARIABLES, SHOP, Case
+from tests.contract.tree import Tree
+from tests.unit.playbooks.bad_inventories import (
+    CANARY,
+    CASES,
+    ELSEWHERE,
+    NOT_TESTED,
+    ROWS,
+    SECRET_VARIABLES,
+    SHOP,
+    Case,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 ALL = list(enumerate(CASES))
@@ -69,8 +79,18 @@ def test_no_bad_inventory_makes_a_run_tell_a_secret(said: str) -> None:
     assert [line for line in said.splitlines() if CANARY in line] == []
 
 
-def test_every_row_of_the_list_has_a_case_or_a_place() -> None:
-    assert {case.row for case in CASES} | set(ELSEWHERE) == set(range(1, 71))
+def test_every_row_of_the_list_has_a_case_or_a_test_elsewhere() -> None:
+    assert sorted({case.row for case in CASES} | ELSEWHERE.keys() | NOT_TESTED.keys()) == list(ROWS)
+
+
+@pytest.mark.parametrize("row", ELSEWHERE)
+def test_the_test_elsewhere_exists(row: int) -> None:
+    assert Tree(ROOT).function(ELSEWHERE[row]) is not None
+
+
+def test_the_rows_that_no_test_shows_are_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "not-tested.md").read_text()
+    assert [words for words in NOT_TESTED.values() if words not in page] == []
 
 
 def test_all_errors_are_told_at_once_and_nothing_is_done(tmp_path: Path) -> None:
