@@ -598,13 +598,17 @@ A_TEST = "def test_up(): ...\n"
     ({FINDINGS: "A: [{id: B-1, finding: x, reason: x}]\n"}, "B-1 is not of the part A"),
     ({FINDINGS: "A: [{id: A-1, finding: x, test: [tests/test_up.py]}]\n"}, "A-1: tests/test_up.py is no test"),
     (
-        {FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up', 'tests/test_up.py::test_down']}]\n"}
-        | {"tests/test_up.py": A_TEST},
+        {
+            FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up', 'tests/test_up.py::test_down']}]\n",
+            "tests/test_up.py": A_TEST,
+        },
         "A-1: tests/test_up.py::test_down is no test",
     ),
     (
-        {FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up']}]\n"}
-        | {"tests/test_up.py": f"@pytest.mark.skip\n{A_TEST}"},
+        {
+            FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up']}]\n",
+            "tests/test_up.py": f"@pytest.mark.skip\n{A_TEST}",
+        },
         "A-1: tests/test_up.py::test_up is skipped",
     ),
 )
@@ -615,11 +619,10 @@ def every_finding_has_a_test_or_a_reason(tree: Tree) -> Complaints:
         yield from (
             f"{FINDINGS}: {name} is there twice" for name in sorted({name for name in ids if ids.count(name) > 1})
         )
-        numbers = [int(name.partition("-")[2]) for name in ids if re.fullmatch(rf"{part}-\d+", name)]
-        yield from (
-            f"{FINDINGS}: {name} is not of the part {part}" for name in ids if not re.fullmatch(rf"{part}-\d+", name)
-        )
-        missing = set(range(1, max(numbers, default=0))) - set(numbers)
+        found = {name: re.fullmatch(rf"{part}-(\d+)(\.\d+)?", name) for name in ids}
+        yield from (f"{FINDINGS}: {name} is not of the part {part}" for name, match in found.items() if not match)
+        numbers = {int(match.group(1)) for match in found.values() if match}
+        missing = set(range(1, max(numbers, default=0))) - numbers
         yield from (f"{FINDINGS}: {part}-{number} is missing" for number in sorted(missing))
         for row in rows:
             if not row.get("finding"):
