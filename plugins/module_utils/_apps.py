@@ -19,6 +19,9 @@ import http.client
 import os
 import pwd
 import re
+import socket
+import ssl
+import tempfile
 import time
 import typing as t
 
@@ -28,8 +31,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._switch impor
 MAINTENANCE = "/var/lib/flask-ops/maintenance/{name}"
 """While this file exists, visitors of the app get the maintenance page (``nginx_proxy_maintenance_flag``)."""
 
-CERTIFICATE = "/etc/nginx/certificates/{name}/fullchain.pem"
-"""The certificate that nginx serves for the app (``nginx_proxy_certificate_link``)."""
+PROBE = "/run/flask-ops/nginx/{name}.sock"
+"""Where root reaches the app through nginx, past what holds for visitors (``nginx_proxy_probe_socket``)."""
 
 SITE = "/etc/nginx/sites-enabled/{name}.conf"
 
@@ -45,6 +48,8 @@ EXPIRES_SOON = 14
 WORKER_DIED = re.compile(r"Worker \(pid:\d+\) (?:was sent (?!SIGTERM)\w+|exited with code [1-9]\d*)")
 """What gunicorn's master logs when a worker ends by an error or by a signal, but for the one that stops it."""
 
+T = t.TypeVar("T")
+
 UNIT_PROPERTIES = (
     "Id,User,ActiveState,ActiveEnterTimestamp,MainPID,NRestarts,Environment,FragmentPath,DropInPaths,NeedDaemonReload"
 )
@@ -55,7 +60,7 @@ def app_status(app: dict, release_link: str, https_port: int | None = 443) -> di
 
     :param app: an app as in the ``gunicorn_systemd`` role, defaults filled in.
     :param release_link: the link that names the app's live release.
-    :param https_port: nginx's port on this host; None where there is no nginx.
+    :param https_port: nginx's port for HTTPS on this host; None where there is no nginx.
     """
     host, name, health = Host(), app["name"], Health(**app["health"])
     slot = slot_named(host.link_target(f"/run/flask-ops/{name}/current"))
@@ -93,16 +98,22 @@ def app_status(app: dict, release_link: str, https_port: int | None = 443) -> di
         "worker_deaths": deaths(unit),
     }
     if https_port:
-        answer = answer_of(lambda: host.ask_nginx(https_port, health.path, domain, health.timeout))
-        found["nginx"] = "nothing listens" if answer is None else str(answer)
-        found["reachable"] = isinstance(answer, int) and health.accepts(answer)
+        through = answer_of(lambda: host.ask_nginx(PROBE.format(name=name), health.path, domain, health.timeout))
+        served = answer_of(lambda: served_certificate(https_port, domain, health.timeout))
+        found["reachable"] = isinstance(through, int) and health.accepts(through) and isinstance(served, bytes)
+        found["nginx"] = "nothing listens" if through is None else str(through)
+        if isinstance(served, bytes):
+            found["served"] = served
+        elif through == answer:
+            found["nginx"] = f"no TLS for {domain} on port {https_port}: {served}"
     return found
 
 
 def inspect(app: dict, release_link: str, https_port: int | None = 443) -> dict[str, t.Any]:
     """The same with the certificate, and with a sentence for each problem that a person should know of."""
     found = app_status(app, release_link, https_port)
-    found["certificate"] = certificate(CERTIFICATE.format(name=app["name"])) if https_port else None
+    served = found.pop("served", None)
+    found["certificate"] = certificate(served) if served else None
     found["problems"] = list(_problems(app, found, release_link, https_port))
     return found
 
@@ -121,7 +132,7 @@ def _problems(app: dict, found: dict[str, t.Any], release_link: str, https_port:
     if https_port and not os.path.exists(SITE.format(name=name)):
         yield "nginx has no site for it: run site"
     elif https_port and not found["reachable"] and found["healthy"]:
-        yield f"nginx does not answer for it: GET {path} on port {https_port} gave {found['nginx']}"
+        yield f"nginx does not answer for it: GET {path} gave {found['nginx']}"
     running = units(f"{name}-*.service")
     for unit in running:
         if unit["User"] == name and not unit["Id"].startswith(
@@ -302,12 +313,41 @@ def extra_groups(user: str) -> list[str]:
     return sorted(grp.getgrgid(number).gr_name for number in groups if number != account.pw_gid)
 
 
-def certificate(path: str) -> dict[str, t.Any] | None:
+def served_certificate(port: int, domain: str, timeout: float) -> bytes:
+    """The certificate that nginx serves for a domain, as visitors get it."""
+    # Whether browsers trust it is not asked: a self-signed one is served until there is a better one.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=timeout) as plain,
+        context.wrap_socket(plain, server_hostname=domain) as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
+
+
+def certificate(served: bytes) -> dict[str, t.Any] | None:
     """Who issued a certificate, and until when it is valid."""
-    try:
-        told = run(["openssl", "x509", "-in", path, "-noout", "-enddate", "-issuer", "-subject", "-nameopt", "RFC2253"])
-    except CommandError:
-        return None
+    with tempfile.TemporaryFile() as stream:
+        stream.write(served)
+        stream.seek(0)
+        try:
+            told = run(
+                [
+                    "openssl",
+                    "x509",
+                    "-inform",
+                    "DER",
+                    "-noout",
+                    "-enddate",
+                    "-issuer",
+                    "-subject",
+                    "-nameopt",
+                    "RFC2253",
+                ],
+                stdin=stream,
+            )
+        except CommandError:
+            return None
     lines = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
     ends = datetime.datetime.strptime(lines["notAfter"], "%b %d %H:%M:%S %Y %Z")
     expires = float(calendar.timegm(ends.timetuple()))
@@ -342,7 +382,7 @@ def inodes_left(device: os.statvfs_result) -> float:
     return device.f_favail / device.f_files if device.f_files else 1
 
 
-def answer_of(ask: t.Callable[[], int | None]) -> int | str | None:
+def answer_of(ask: t.Callable[[], T]) -> T | str:
     try:
         return ask()
     except (OSError, http.client.HTTPException) as error:

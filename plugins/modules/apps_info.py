@@ -114,7 +114,7 @@ apps:
       type: int
     certificate:
       description:
-        - The certificate of the app, with C(issuer), C(self_signed), C(expires) in seconds of the epoch, and C(days_left).
+        - The certificate that nginx serves for the app, with C(issuer), C(self_signed), C(expires) in seconds of the epoch, and C(days_left).
         - Null where there is none.
       type: dict
     deploys:

@@ -39,6 +39,7 @@ class FakeHost:
 
     slot: str | None = "green"
     on_socket: int | Exception = 200
+    tls: Exception | None = None
     through_nginx: int | Exception | None = 200
 
     def __init__(self, root: Path) -> None:
@@ -64,6 +65,12 @@ class FakeHost:
             raise self.through_nginx
         return self.through_nginx
 
+    def served_certificate(self, *asked: Any) -> bytes:
+        assert asked == (443, "shop.example.com", 5)
+        if self.tls:
+            raise self.tls
+        return b"x"
+
     @property
     def link(self) -> str:
         return str(self.root / "current")
@@ -84,10 +91,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("source.git: https://git\nsource.version: v1.5.0\nrevision: 3f2c9a1b7d20aa11\n")
     (tmp_path / "current").symlink_to("releases/r2")
-    for name in ("MAINTENANCE", "CERTIFICATE", "SITE"):
+    for name in ("MAINTENANCE", "PROBE", "SITE"):
         monkeypatch.setattr(_apps, name, str(tmp_path / name) + ".{name}")
     (tmp_path / "SITE.shop").write_text("")
     monkeypatch.setattr(_apps, "Host", lambda: fake)
+    monkeypatch.setattr(_apps, "served_certificate", fake.served_certificate)
+    monkeypatch.setattr(_apps, "certificate", lambda served: None)
     monkeypatch.setattr(_apps, "units", lambda pattern: fake.units)
     monkeypatch.setattr(_apps, "extra_groups", lambda user: [])
     monkeypatch.setattr(_apps, "workers_replaced", lambda unit: 0)
@@ -124,7 +133,16 @@ def test_an_app_without_a_live_slot_has_one_problem(host: FakeHost):
 )
 def test_an_app_that_nginx_does_not_answer_for(host: FakeHost, answer: Any, words: str):
     host.through_nginx = answer
-    assert host.problems() == [f"nginx does not answer for it: GET /healthz on port 443 gave {words}"]
+    assert host.problems() == [f"nginx does not answer for it: GET /healthz gave {words}"]
+
+
+def test_a_port_without_tls_for_the_domain_is_no_way_in_though_nginx_runs(host: FakeHost):
+    host.tls = ConnectionRefusedError("Connection refused")
+    found = _apps.inspect(APP, host.link)
+    assert (found["healthy"], found["reachable"]) == (True, False)
+    assert found["problems"] == [
+        "nginx does not answer for it: GET /healthz gave no TLS for shop.example.com on port 443: Connection refused"
+    ]
 
 
 def test_an_app_without_a_site_of_nginx(host: FakeHost):
@@ -250,7 +268,7 @@ def test_a_certificate_that_ends_soon(
     host: FakeHost, monkeypatch: pytest.MonkeyPatch, days: int, self_signed: bool, problem: str | None
 ):
     known = {"issuer": "CA", "self_signed": self_signed, "expires": 1764000000, "days_left": days}
-    monkeypatch.setattr(_apps, "certificate", lambda path: known)
+    monkeypatch.setattr(_apps, "certificate", lambda served: known)
     assert host.problems() == ([problem] if problem else [])
 
 
@@ -258,14 +276,14 @@ OPENSSL = "notAfter=Jan 20 12:00:00 2027 GMT\nissuer=CN=R11,O=Let's Encrypt,C=US
 
 
 def test_a_certificate_is_read(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_apps, "run", lambda argv: OPENSSL)
-    found = _apps.certificate("/x")
+    monkeypatch.setattr(_apps, "run", lambda argv, stdin: OPENSSL)
+    found = _apps.certificate(b"x")
     assert found
     assert (found["issuer"], found["self_signed"], found["expires"]) == ("Let's Encrypt", False, 1800446400)
     monkeypatch.setattr(
-        _apps, "run", lambda argv: OPENSSL.replace("CN=R11,O=Let's Encrypt,C=US", "CN=shop.example.com")
+        _apps, "run", lambda argv, stdin: OPENSSL.replace("CN=R11,O=Let's Encrypt,C=US", "CN=shop.example.com")
     )
-    assert _apps.certificate("/x")["self_signed"]  # type: ignore[index]
+    assert _apps.certificate(b"x")["self_signed"]  # type: ignore[index]
 
 
 # --- the host ------------------------------------------------------------------------------------------------------
@@ -392,7 +410,7 @@ def test_a_release_without_its_revision_has_no_version(tmp_path: Path):
 
 def test_the_places_of_nginx_are_those_that_its_role_publishes():
     assert published("nginx_proxy", "nginx_proxy_maintenance_flag") == _apps.MAINTENANCE
-    assert published("nginx_proxy", "nginx_proxy_certificate_link") + "/fullchain.pem" == _apps.CERTIFICATE
+    assert published("nginx_proxy", "nginx_proxy_probe_socket") == _apps.PROBE
 
 
 def test_the_screen_has_a_line_for_each_fact_and_problem(host: FakeHost):
@@ -403,7 +421,7 @@ def test_the_screen_has_a_line_for_each_fact_and_problem(host: FakeHost):
         "  GET /healthz: 200 in 0.012 s, through nginx: nothing listens",
         "  certificate: by CA, until 2025-11-24 16:00 UTC, 52 days left",
         "  deploy: 2026-11-23 18:36 UTC ok: r1 to r2",
-        "  PROBLEM: nginx does not answer for it: GET /healthz on port 443 gave nothing listens",
+        "  PROBLEM: nginx does not answer for it: GET /healthz gave nothing listens",
     ]
 
 
