@@ -85,6 +85,8 @@ class Release:
     id: str
     revision: str
     python_version: str
+    version: str = ""
+    """The version of the source that people know, where it has one: a branch, a tag, or a package's version."""
     origin: str = ""
     """Where its code came from, in words."""
 
@@ -118,6 +120,7 @@ class Release:
             "directory": self.code,
             "venv": self.venv,
             "revision": self.revision,
+            "version": self.version or self.revision[:12],
             "summary": f"{self.app.name}: release {self.id} is {self.origin} at {self.revision}",
         }
 
@@ -156,7 +159,12 @@ def resolve(app: App) -> Release:
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", revision if app.source.get("pypi") else revision[:12])
     origin = " ".join(str(app.source[key]) for key in PROVENANCE if app.source.get(key))
-    return Release(app, f"{readable}-{digest}", revision, python_version, origin)
+    return Release(app, f"{readable}-{digest}", revision, python_version, version_in(app.source), origin)
+
+
+def version_in(source: t.Mapping[str, t.Any]) -> str:
+    """The version that a source names."""
+    return str(source.get("version") or str(source.get("pypi") or "").partition("==")[2])
 
 
 def version_of(app: App) -> str:
@@ -204,7 +212,8 @@ def find(app: App, wanted: str) -> Release:
     with open(os.path.join(app.releases, release_id, "REVISION"), encoding="utf-8") as stream:
         provenance = dict(line.rstrip("\n").split(": ", 1) for line in stream)
     origin = " ".join(value for key, value in provenance.items() if key.startswith("source."))
-    return Release(app, release_id, provenance["revision"], provenance["python"], origin)
+    source = {key.removeprefix("source."): value for key, value in provenance.items()}
+    return Release(app, release_id, provenance["revision"], provenance["python"], version_in(source), origin)
 
 
 # --- building it ---------------------------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ releases:
       directory: /srv/shop/releases/3f2c9a1b7d20-5e1c88aa/app
       venv: /srv/shop/releases/3f2c9a1b7d20-5e1c88aa/venv
       revision: 3f2c9a1b7d20c9a1b7d203f2c9a1b7d203f2c9a1
+      version: v1.4.2
       summary: "shop: release 3f2c9a1b7d20-5e1c88aa is https://git.example.com/acme/shop.git v1.4.2 at 3f2c9a1b7d20c9a1"
 unmigrated:
   description: The apps whose release is ready, but for its migration.

@@ -32,6 +32,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     obsolete,
     resolve,
     retire,
+    version_in,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.module_utils._sources import (
@@ -427,6 +428,23 @@ def test_a_kept_release_is_found_by_its_id_or_as_the_previous_one(tmp_path: Path
     (tmp_path / "previous").symlink_to("releases/r1")
     assert find(home, "r2") == Release(home, "r2", "c-r2", "cp")
     assert find(home, "previous") == find(home, "r1")
+
+
+@pytest.mark.parametrize(
+    ("source", "version"),
+    [
+        ({"git": "https://git", "version": "v1.4.2"}, "v1.4.2"),
+        ({"pypi": "httpbin==0.10.2"}, "0.10.2"),
+        ({"path": "/home/me/shop"}, "c0ffee000000"),
+    ],
+)
+def test_the_version_that_people_know_is_told_now_and_of_a_kept_release(tmp_path: Path, source: dict, version: str):
+    now = Release(app(tmp_path), "r1", "c0ffee0000000000", "cp", version_in(source))
+    assert now.facts()["version"] == version
+    lines = "".join(f"source.{key}: {value}\n" for key, value in source.items())
+    home = releases(tmp_path, "r1").app
+    (tmp_path / "releases" / "r1" / "REVISION").write_text(f"{lines}revision: c0ffee0000000000\npython: cp\n")
+    assert find(home, "r1").facts()["version"] == version
 
 
 def test_a_release_that_is_not_kept_is_named_beside_those_that_are(tmp_path: Path):

@@ -38,7 +38,13 @@ LOG: dict[str, Any] = {
     "unit": "{name}.service",
     "signal": "USR1",
 }
-RELEASE = {"id": "r1", "path": "/srv/shop/r1", "directory": "/srv/shop/r1/app", "venv": "/srv/shop/r1/venv"}
+RELEASE = {
+    "id": "r1",
+    "version": "v1.4.2",
+    "path": "/srv/shop/r1",
+    "directory": "/srv/shop/r1/app",
+    "venv": "/srv/shop/r1/venv",
+}
 
 
 def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **overrides: Any) -> str:

@@ -56,6 +56,7 @@ def gunicorn(**overrides: Any) -> dict[str, Any]:
         ("EnvironmentFile", "/etc/flask-ops/shop/green/environment"),
         ("Environment", "PATH=/srv/shop/r1/venv/bin:/usr/bin:/bin"),
         ("Environment", "FLASK_OPS_RELEASE=r1"),
+        ("Environment", "FLASK_OPS_VERSION=v1.4.2"),
         ("Environment", "FLASK_OPS_SLOT=green"),
         ("KillMode", "mixed"),
         ("Restart", "always"),

@@ -30,6 +30,7 @@ def unit(process: dict[str, Any], **options: Any) -> dict[str, list[tuple[str, s
         ("WorkingDirectory", "/srv/shop/r1/app"),
         ("Environment", "PATH=/srv/shop/r1/venv/bin:/usr/bin:/bin"),
         ("Environment", "FLASK_OPS_RELEASE=r1"),
+        ("Environment", "FLASK_OPS_VERSION=v1.4.2"),
         ("KillMode", "mixed"),
         ("KillSignal", "SIGTERM"),
         ("TimeoutStopSec", "300"),
