@@ -47,8 +47,16 @@ BAD: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LISTS)
-@pytest.mark.parametrize(("option", "value"), [(option, value) for option, values in BAD.items() for value in values])
+# Both lists have the same rules: of the second, one value for each option shows that.
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        (name, option, value)
+        for number, name in enumerate(LISTS)
+        for option, values in BAD.items()
+        for value in (values if number == 0 else values[:1])
+    ],
+)
 def test_a_bad_value_is_refused_with_its_place_and_a_good_value(name: str, option: str, value: Any):
     key = option.removesuffix("[]")
     log = {**SHOP, key: [value] if option.endswith("[]") else value}

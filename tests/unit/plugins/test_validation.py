@@ -27,6 +27,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._validation i
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.plugins.rows import rows
 from tests.unit.systemd_syntax import SCHEDULES
 
 ALL_ROLES = list(ENTRIES)
@@ -232,7 +233,7 @@ BAD: dict[str, list[Any]] = {
 """By the path of a rule, or of an option with choices: values that must be refused."""
 
 
-@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in BAD.items() for value in values])
+@pytest.mark.parametrize(("path", "value"), rows(BAD))
 def test_a_bad_value_is_refused_with_its_place_and_a_good_value(path: str, value: Any):
     bad, place = with_value(path, value)
     errors = [error for error in errors_of(bad) if error.startswith(f"flask_apps[0].{place}")]
@@ -726,9 +727,7 @@ GOOD_TOGETHER = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in BAD_VARIABLES.items() for value in values]
-)
+@pytest.mark.parametrize(("name", "value"), rows(BAD_VARIABLES))
 def test_a_bad_variable_of_a_role_is_refused(name: str, value: Any):
     errors = variable_errors({name: value}, EVERY_ROLE)
     assert len(errors) == 1, errors
