@@ -323,4 +323,5 @@ def test_the_last_switches_are_in_a_log_and_in_the_status(host, play, root):
     assert re.fullmatch(r"\S+@\S+ as \S+", last["by"])
     told = play("flask_ops.production.status", flask_apps=host.ansible.get_variables()["gunicorn_systemd_apps"])
     assert told.status == 0, told.output
-    assert f"{last['time']} ok: r2 to r1 in {last['seconds']:g} s, by {last['by']}" in told.output
+    time = f"{last['time'][:10]} {last['time'][11:16]} UTC"
+    assert f"{time} ok: r2 to r1 in {last['seconds']:g} s, by {last['by']}" in told.output
