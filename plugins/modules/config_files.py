@@ -320,7 +320,8 @@ def validate(params: dict, wanted: list[Entry], tolerated: t.Collection[str] = (
     try:
         said = run(shlex.split(params["validate"]), warnings=True)
     except CommandError as error:
-        raise Refused(explained(str(error), wanted), items_of(str(error), wanted)) from error
+        message = "\n".join(line for line in str(error).splitlines() if "[warn]" not in line)
+        raise Refused(explained(message, wanted), items_of(message, wanted)) from error
     for line in said.splitlines():
         if params["refuse"] and re.search(params["refuse"], line) and not items_of(line, wanted) & set(tolerated):
             raise Refused(line, items_of(line, wanted))

@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import posixpath
+import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -31,6 +34,10 @@ PROBES = {
     "out of the static files": (b"GET /assets/../../etc/passwd HTTP/1.1\r\n" + ME + b"\r\n", 400),
     "out of them, encoded": (b"GET /assets/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\n" + ME + b"\r\n", 400),
     "two slashes": (b"GET //evil.example/x HTTP/1.1\r\n" + ME + b"\r\n", 400),
+    "two slashes, one encoded": (b"GET /%2fevil.example/x HTTP/1.1\r\n" + ME + b"\r\n", 400),
+    "a backslash for a slash": (b"GET /\\evil.example/x HTTP/1.1\r\n" + ME + b"\r\n", 400),
+    "an encoded backslash": (b"GET /%5Cevil.example/x HTTP/1.1\r\n" + ME + b"\r\n", 400),
+    "a fragment": (b"GET /a#/../b HTTP/1.1\r\n" + ME + b"\r\n", 400),
     "a header of 9 KB": (GET + b"X-A: " + b"a" * 9000 + b"\r\n\r\n", 400),
     "headers of 40 KB": (GET + b"X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 1300 + b"\r\n", 400),
     "a path of 9 KB": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + ME + b"\r\n", 414),
@@ -84,6 +91,82 @@ def test_the_app_is_told_nothing_that_a_client_made_up(echo, probe):
     assert not told["headers"].keys() & {"forwarded", "x-forwarded-ssl", "script-name", "upgrade"}
     assert "192.0.2.1" not in body
     assert "/evil" not in body
+
+
+SEPARATORS = """
+    / // /// %2f %2F /%2f %2f%2f %252f \\ %5c /\\ /./ /%2e/ /.%2f /../ /x/../ /x/%2e%2e/ /x/.%2E/ /x/..%2f /x%2f..%2f /x%2f%2e%2e%2f
+    /x/%252e%252e/ /x/%25252e./ /x/..;/ /x/..;a=b/ /x/..\\ /x\\..\\ /x/..%5c /x;/../ /x/.../ /x/..%00/ /x#/../ /x?/../ /;/ /.;/
+    """.split()
+"""Ways to write one step of a path."""
+
+
+def is_guarded(path):
+    """Whether an app could take a path for one below /inside/, also one that tidies up."""
+    return posixpath.normpath(re.sub(r"[/\\]+", "/", path)).startswith("/inside/")
+
+
+def test_no_spelling_of_a_path_leads_around_the_rules_of_a_location(echo):
+    """Networks may reach /inside/ that this machine is not in."""
+    spellings = {f"{one}inside{two}secret" for one in SEPARATORS for two in SEPARATORS if one.startswith("/")}
+    spellings |= {f"/inside{one}a{two}b" for one in SEPARATORS for two in SEPARATORS}
+    spellings |= {f"/a{one}..{two}inside/b" for one in SEPARATORS for two in SEPARATORS}
+    spellings |= {
+        "/%69nside/a",
+        "/inside%2Fa",
+        "/inside/..",
+        "/inside/.",
+        "/inside/%2e%2e",
+        "/inside/a?/../b",
+        "/./inside/a",
+    }
+    with ThreadPoolExecutor(16) as pool:
+        answers = dict(zip(spellings, pool.map(lambda path: spelled(echo, path), spellings), strict=True))
+    assert {status for status, _body in answers.values()} <= {200, 301, 400, 403, None}
+    reached = [
+        path for path, (status, body) in answers.items() if status == 200 and is_guarded(json.loads(body)["decoded"])
+    ]
+    assert reached == []
+    assert [answers[path][0] for path in ("/inside/secret", "/%69nside/a", "/inside%2Fa")] == [403, 403, 403]
+
+
+def spelled(echo, path):
+    return answer(echo, f"GET {path} HTTP/1.1\r\nConnection: close\r\n".encode() + ME + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/caf%C3%A9",
+        "/a%20b",
+        "/a/b%2Fc",
+        "/a%252Fb",
+        "/.well-known/x",
+        "/a..b",
+        "/...",
+        "/a/.b",
+        "/a;b=c",
+        "/~me",
+        "/a?x=/../y",
+        "/a?//",
+        "/%E2%82%AC.",
+        "/A/",
+    ],
+)
+def test_ordinary_paths_reach_the_app_as_they_are(echo, path):
+    status, body = spelled(echo, path)
+    assert (status, json.loads(body)["path"]) == (200, path)
+
+
+def test_empty_segments_are_refused_where_a_location_may_have_rules_of_its_own(echo, site):
+    assert spelled(echo, "/proxy/https://example.com/")[0] == 400
+    streaming = site("counted", "counted.test.example")
+    assert streaming.ask("/proxy/https://example.com/").json["decoded"] == "/proxy/https://example.com/"
+
+
+def test_no_spelling_leads_around_a_password(site):
+    guarded = site("guarded", "guarded.test.example")
+    paths = ["/a/../b", "/%2e%2e/", "//a", "/a//b", "/a%2fb", "/.flask-ops/error.html", "/.well-known/acme-challenge/x"]
+    assert {guarded.ask(path).status for path in paths} <= {400, 401, 404}
 
 
 def test_http_2_without_tls_is_not_spoken(echo):

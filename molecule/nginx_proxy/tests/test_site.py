@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -107,21 +108,65 @@ def is_protected(answer):
     assert not {"X-Powered-By", "Via", "Alt-Svc", "Content-Security-Policy"} & set(headers.keys())
 
 
+ANSWERS = {
+    "the app's": ("/", 200),
+    "an error of the app's": ("/?status=500+Broken", 500),
+    "of a static file": ("/assets/style.css", 200),
+    "of a static file that is not there": ("/assets/missing.css", 404),
+    "of a static file of an earlier release": ("/assets/app.0e2d9b84.js", 200),
+    "where WebSockets may be": ("/ws/", 200),
+    "of a location with a snippet": ("/raw", 200),
+    "of a location that is closed": ("/inside/", 403),
+    "of a location that streams": ("/events/", 200),
+    "a redirect": ("/moved", 301),
+    "a redirect of a directory": ("/moved-directory/a", 301),
+    "an address of nginx's own": ("/.flask-ops/error.html", 404),
+    "of a location in a snippet": ("/snippet", 204),
+    "to a path that is refused": ("//a", 400),
+    "to a path with dots": ("/a/%2e%2e/b", 400),
+    "to a path that is too long": ("/" + "a" * 9000, 414),
+    "of the app that is late": ("/?sleep=9", 504),
+    "of a file that is handed over": ("/report", 200),
+}
+"""Of nginx and of the app, by what they are: the path that is asked for, and the status."""
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_every_answer_carries_the_protective_headers_and_hides_what_serves(echo, kind):
+    path, status = ANSWERS[kind]
+    answer = echo.ask(path)
+    assert answer.status == status
+    is_protected(answer)
+
+
 @pytest.mark.parametrize(
-    "path",
+    ("method", "body", "headers", "status"),
     [
-        "/",
-        "/?status=500+Broken",
-        "/assets/style.css",
-        "/assets/missing.css",
-        "/ws/",
-        "/raw",
-        "/moved",
-        "//a",
+        ("POST", b"x" * 1_100_000, {}, 413),
+        ("TRACE", None, {}, 405),
+        ("GET", None, {"X-Long": "x" * 9000}, 400),
+        ("GET", None, {"Content-Length": "-1"}, 400),
+        ("GET", None, {"Transfer-Encoding": "other"}, 501),
     ],
 )
-def test_every_answer_carries_the_protective_headers_and_hides_what_serves(echo, path):
-    is_protected(echo.ask(path))
+def test_a_request_that_nginx_refuses_is_answered_with_the_protective_headers(echo, method, body, headers, status):
+    answer = echo.ask("/", method, body, headers)
+    assert answer.status == status
+    is_protected(answer)
+    if status in (400, 413):
+        assert "This request cannot be answered" in answer.body
+
+
+def test_answers_that_ask_for_a_password_or_refuse_too_many_have_the_headers_too(site):
+    guarded = site("guarded", "guarded.test.example")
+    refused = guarded.ask("/")
+    assert (refused.status, refused.headers["X-Content-Type-Options"]) == (401, "nosniff")
+    limited = site("limited", "limited.test.example")
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: limited.ask("/"), range(12)))
+    (too_many, *_) = [answer for answer in answers if answer.status == 429]
+    assert too_many.headers["Strict-Transport-Security"] == "max-age=63072000"
+    assert "This request cannot be answered" in too_many.body
 
 
 def test_a_header_that_the_app_sends_itself_is_not_doubled(echo):
@@ -179,12 +224,149 @@ def test_a_location_has_a_limit_of_its_own(echo):
     assert echo.ask("/upload/", "POST", b"x" * 2_200_000).status == 413
 
 
+def arrivals(site, path):
+    """When each server-sent event came, in seconds after the first."""
+    times, began = [], None
+    with site.connect() as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {site.name}\r\nAccept-Encoding: gzip\r\n\r\n".encode())
+        while len(times) < 3:
+            received = connection.recv(65536)
+            began = began or time.monotonic()
+            times += [time.monotonic() - began] * received.count(b"data: ")
+    return times
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("echo", "/events/"), ("echo", "/events-by-hand/"), ("streaming", "/events"), ("echo", "/events-told-by-header")],
+)
+def test_events_arrive_one_by_one(site, name, path):
+    first, second, third = arrivals(site(name, f"{name}.test.example"), path)
+    assert second - first > 0.2
+    assert third - second > 0.2
+
+
+@pytest.mark.parametrize(("name", "path"), [("echo", "/events-else"), ("streaming", "/events/buffered")])
+def test_answers_are_buffered_elsewhere(site, name, path):
+    times = arrivals(site(name, f"{name}.test.example"), path)
+    assert max(times) < 0.2
+
+
+def test_an_answer_may_have_large_headers(echo):
+    assert len(echo.ask("/?cookies=25").headers.get_all("Set-Cookie")) == 25
+    assert echo.ask("/?cookies=45").status == 502
+    assert len(echo.ask("/large-headers/?cookies=45").headers.get_all("Set-Cookie")) == 45
+
+
+@pytest.mark.parametrize("length", [3000, 4100, 8000])
+def test_a_request_line_of_8_kib_reaches_the_app(echo, length):
+    path = "/?q=" + "x" * length
+    assert echo.ask(path).json["path"] == path
+
+
+def test_a_longer_request_line_or_header_is_answered_by_nginx(echo):
+    assert echo.ask("/?q=" + "x" * 9000).status == 414
+    answer = echo.ask("/", headers={"X-Long": "x" * 9000})
+    assert answer.status == 400
+    assert len(echo.ask("/", headers={"X-Long": "x" * 8100}).json["headers"]["x-long"]) == 8100
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("style.css", "text/css"),
+        ("module.mjs", "text/javascript"),
+        ("app.webmanifest", "application/manifest+json"),
+        ("main.css.map", "application/json"),
+        ("font.ttf", "font/ttf"),
+        ("program.wasm", "application/wasm"),
+        ("picture.avif", "image/avif"),
+        ("readme.txt", "text/plain"),
+        ("unknown.xyz", "application/octet-stream"),
+    ],
+)
+def test_a_static_file_has_the_type_of_its_suffix(echo, file, expected):
+    assert echo.ask(f"/assets/{file}").headers.get_content_type() == expected
+
+
+def test_names_and_paths_may_be_as_long_as_the_rules_allow(host):
+    *_, longest = host.ansible.get_variables()["nginx_proxy_sites"]
+    (domain,) = longest["domains"]
+    assert (len(domain), len(longest["name"])) == (253, 30)
+    asked = "curl --silent --insecure --include --resolve {name}:443:127.0.0.1 https://{name}{path}"
+    for _ in range(4):  # more than the limit takes of any other path
+        answer = host.check_output(asked.format(name=domain, path=longest["health"]["path"]))
+        assert "200 OK" in answer or answer.startswith("HTTP/2 200")
+        assert f"x-{'a' * 62}: long" in answer.lower()
+
+
 def test_a_location_may_be_closed_moved_or_written_by_hand(echo):
     assert echo.ask("/inside/").status == 403
-    moved = echo.ask("/moved")
-    assert (moved.status, moved.headers["Location"]) == (301, "https://echo.test.example/assets/style.css")
     assert echo.ask("/raw").json["headers"]["x-raw"] == "yes"
     assert echo.ask("/snippet").status == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/moved", "https://echo.test.example/assets/style.css"),
+        ("/moved?a=b&c=%2F", "https://echo.test.example/assets/style.css?a=b&c=%2F"),
+        ("/moved-with-query", "https://echo.test.example/new?from=old#top"),
+        ("/moved-with-query?a=b", "https://echo.test.example/new?from=old&a=b#top"),
+        ("/moved-directory/", "https://echo.test.example/new/"),
+        ("/moved-directory/a/b?c=d", "https://echo.test.example/new/a/b?c=d"),
+        ("/moved-directory/caf%C3%A9%20%3F%23x", "https://echo.test.example/new/caf%C3%A9%20%3F%23x"),
+        ("/moved-into-one/a?b=c", "https://elsewhere.example/page?b=c"),
+    ],
+)
+def test_a_redirect_keeps_the_query_and_below_a_directory_the_path(echo, path, location):
+    answer = echo.ask(path)
+    assert (answer.status, answer.headers["Location"]) == (301, location)
+
+
+@pytest.mark.parametrize("path", ["/moved/", "/movedx", "/moved/x", "/moved-with-query/x"])
+def test_a_redirect_of_one_path_is_for_this_path_alone(echo, path):
+    assert echo.ask(path).json["decoded"] == path
+
+
+def test_no_line_break_gets_into_a_redirect(echo):
+    answer = echo.ask("/moved-directory/a%0d%0aSet-Cookie:%20a=b")
+    assert "Set-Cookie" not in answer.headers
+    assert answer.status in (301, 404)
+
+
+def test_a_snippet_adds_headers_and_replaces_ours_but_loses_none(echo):
+    headers = echo.ask("/framed/").headers
+    assert headers.get_all("X-Frame-Options") == ["ALLOWALL"]
+    assert headers["X-Added"] == "yes"
+    assert headers["Strict-Transport-Security"] == "max-age=63072000"
+    assert headers["Permissions-Policy"] == "camera=(), microphone=()"
+
+
+def test_a_location_may_answer_preflight_requests_of_cors_itself(echo):
+    answer = echo.ask(
+        "/cors/", "OPTIONS", headers={"Origin": "https://front.example", "Access-Control-Request-Method": "PUT"}
+    )
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, "https://front.example")
+    assert echo.ask("/cors/").json["path"] == "/cors/"
+
+
+def test_an_app_may_hand_a_file_over_to_nginx(echo):
+    assert echo.ask("/report").body == "for members\n"
+    assert echo.ask("/handed-over/report.txt").status == 404
+
+
+def test_a_body_that_comes_slowly_counts_as_a_request_under_way(site):
+    counted = site("counted", "counted.test.example")
+    slow = [counted.connect() for _ in range(2)]
+    for connection in slow:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: counted.test.example\r\nContent-Length: 100\r\n\r\na")
+    try:
+        eventually(lambda: counted.ask("/").status == 429, seconds=5)
+    finally:
+        for connection in slow:
+            connection.close()
+    eventually(lambda: counted.ask("/").status == 200, seconds=5)
 
 
 def websocket(echo, path, upgrade=b"websocket"):

@@ -137,7 +137,8 @@ class Systemd:
         for word, path in self.wrong.items():
             for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
                 if word in line:
-                    raise CommandError(f'unknown directive "{word}" in {path}:{number}')
+                    warned = f"[warn] duplicate extension in {path.parent}/blog:1\n"
+                    raise CommandError(f'{warned}unknown directive "{word}" in {path}:{number}')
         return self.warnings
 
     def reload(self, unit: str, log: str | None = None) -> None:

@@ -15,6 +15,7 @@ NGINX = [
     if role == "nginx_proxy" and template not in ("nginx.service.conf.j2", "htpasswd.j2")
 ]
 SITE = "site.conf.j2"
+PAGES = ["= /.flask-ops/refused.html", "^~ /.flask-ops/"]
 
 
 EVERYTHING: dict[str, Any] = {
@@ -167,8 +168,8 @@ def test_ipv6_is_left_out_where_the_kernel_lacks_it(template: str):
     assert "[::]" not in render(template, nginx_proxy_ipv6=False)
 
 
-@pytest.mark.parametrize(("options", "expected"), [({}, ["^~ /.flask-ops/", "/"]), (EVERYTHING, [
-    "^~ /.flask-ops/", "^~ /assets/", "@old_static", "/ws/", "/slow/", "/old", "/",
+@pytest.mark.parametrize(("options", "expected"), [({}, [*PAGES, "/"]), (EVERYTHING, [
+    *PAGES, "^~ /assets/", "@old_static", "/ws/", "/slow/", "= /old", "/",
 ])])  # fmt: skip
 def test_a_site_has_the_locations_that_are_asked_for(options: dict[str, Any], expected: list[str]):
     *_, server = render(SITE, **options).split("\nserver {")
@@ -226,7 +227,12 @@ def test_each_header_is_sent_unless_the_app_sends_it_itself():
         ({"request_limits": {"rate": "5r/m", "burst": 7}}, "limit_req zone=shop_requests burst=7 nodelay;"),
         ({"request_limits": {"connections": 3}}, "limit_conn shop_connections 3;"),
         ({"request_limits": {"connections": 3, "dry_run": True}}, "limit_conn_dry_run on;"),
-        ({"request_limits": {"rate": "5r/m"}, "health": {"path": "/healthz?x=1"}}, '/healthz "";'),
+        ({"request_limits": {"rate": "5r/m"}, "health": {"path": "/healthz?x=1"}}, '"~^/healthz$" "";'),
+        ({"request_limits": {"rate": "5r/m"}, "health": {"path": "/caf%C3%A9.x"}}, '"~^/café\\.x$" "";'),
+        ({"streaming": True}, "proxy_buffering off;"),
+        ({"streaming": True}, "proxy_read_timeout 3605s;"),
+        ({"locations": [{"path": "/a", "streaming": True}]}, "proxy_buffering off;"),
+        ({"locations": [{"path": "/a", "streaming": True}]}, "gzip off;"),
         ({"locations": [{"path": "/a", "timeout": 90}]}, "proxy_read_timeout 95s;"),
         ({"locations": [{"path": "/a", "websocket": True}]}, "proxy_read_timeout 3605s;"),
         ({"locations": [{"path": "/a", "snippet": "expires 1h;"}]}, "expires 1h;"),
@@ -238,6 +244,84 @@ def test_each_header_is_sent_unless_the_app_sends_it_itself():
 def test_an_option_becomes_a_directive(options: dict[str, Any], expected: str):
     assert expected in lines(render(SITE, **options))
     assert expected not in lines(render(SITE))
+
+
+@pytest.mark.parametrize(
+    ("options", "at_server", "in_location"),
+    [
+        ({}, "35s", []),
+        ({"locations": [{"path": "/a", "timeout": 90}]}, "35s", ["95s"]),
+        ({"locations": [{"path": "/a", "snippet": "proxy_read_timeout 7s;"}]}, "35s", ["7s"]),
+        ({"locations": [{"path": "/a", "streaming": True, "snippet": "proxy_read_timeout 7s;"}]}, "35s", ["7s"]),
+        ({"snippet": "proxy_read_timeout 7s;"}, "7s", []),
+        ({"snippet": "location /x { proxy_read_timeout 7s; }"}, "35s", []),
+        ({"streaming": True, "locations": [{"path": "/a", "streaming": False}]}, "3605s", ["35s"]),
+    ],
+)
+def test_a_snippet_may_have_another_timeout(options: dict[str, Any], at_server: str, in_location: list[str]):
+    *_, server = render(SITE, **options).split("\nserver {")
+    found = re.findall(r"(?m)^( +)proxy_read_timeout (\w+);", server)
+    assert [value for indent, value in found if len(indent) == 4] == [at_server]
+    assert [value for indent, value in found if len(indent) == 8] == in_location
+
+
+def test_settings_of_the_proxy_are_where_a_site_or_a_location_may_override_them():
+    settings = [
+        "proxy_http_version",
+        "proxy_request_buffering",
+        "proxy_buffering",
+        "proxy_buffer_size",
+        "proxy_buffers",
+    ]
+    of_all = [line.split()[0] for line in lines(render("nginx.conf.j2")) if line.startswith("proxy_")]
+    assert set(settings) <= set(of_all)
+    directives = {line.split()[0] for line in lines(render("flask-ops-proxy.conf.j2"))}
+    assert directives == {"proxy_set_header", "proxy_hide_header"}
+    assert "proxy_buffer" not in render(SITE)
+
+
+def test_gunicorn_takes_what_nginx_lets_in():
+    nginx, gunicorn = render("nginx.conf.j2"), render("gunicorn.conf.py.j2")
+    (size,) = re.findall(r"large_client_header_buffers \d+ (\d+)k;", nginx)
+    assert "limit_request_line = 0" in lines(gunicorn), "no limit"
+    (most,) = re.findall(r"limit_request_field_size = (\d+)", gunicorn)
+    assert int(most) >= int(size) * 1024
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "head", "directive"),
+    [
+        ("/old", "/new", "= /old", "return 301 /new$is_args$args;"),
+        ("/old", "/new?a=b", "= /old", "return 301 /new?a=b$further_args;"),
+        ("/old", "https://a.example/x#y", "= /old", "return 301 https://a.example/x$is_args$args#y;"),
+        ("/old/", "/new", "/old/", "return 301 /new$is_args$args;"),
+    ],
+)
+def test_a_redirect_keeps_the_query(path: str, target: str, head: str, directive: str):
+    text = render(SITE, locations=[{"path": path, "redirect": target}])
+    assert block(text, f"    location {head}") == [directive]
+
+
+def test_a_redirect_of_a_directory_keeps_what_is_below_it():
+    text = render(SITE, locations=[{"path": "/v1.0/", "redirect": "/v1.1/"}])
+    assert r"if ($request_uri ~ ^/v1\.0/(?<below>.*)$) {" in lines(text)
+    assert {"return 301 /v1.1/$below;", "return 301 /v1.1/$is_args$args;"} <= set(lines(text))
+
+
+def test_headers_of_a_snippet_replace_ours():
+    location = {"path": "/a", "snippet": "add_header X-Frame-Options ALLOWALL always;"}
+    assert [line.split()[1] for line in block_with(location) if line.startswith("add_header")] == [
+        "Strict-Transport-Security", "X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options",
+    ]  # fmt: skip
+    site = lines(render(SITE, snippet="add_header Referrer-Policy no-referrer always;"))
+    assert len([line for line in site if line.startswith("add_header Referrer-Policy")]) == 1
+    within = lines(render(SITE, snippet="location /x { add_header Referrer-Policy no-referrer always; }"))
+    assert "add_header Strict-Transport-Security $shop_strict_transport_security always;" not in within
+
+
+def block_with(location: dict[str, Any]) -> list[str]:
+    text = render(SITE, locations=[location])
+    return lines(text.split(f"location {location['path']} {{")[1].split("    location / {")[0])
 
 
 def test_the_start_page_is_no_health_path_unless_somebody_says_so():
