@@ -14,6 +14,7 @@ import ipaddress
 import re
 import typing as t
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import overlap
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
@@ -316,7 +317,8 @@ def _front_door_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
             errors.append(f"{place}.hsts.max_age: browsers preload from 31536000 seconds on; a good value is 63072000")
     if entry.get("csp_report_only") and not entry.get("csp"):
         errors.append(f"{place}.csp_report_only: needs csp{_good('csp')}")
-    taken = {static["url"]} if isinstance(static := entry.get("static"), Mapping) and "url" in static else set()
+    taken = {static.get("url", "/static/")} if isinstance(static := entry.get("static"), Mapping) else set()
+    errors += _redirect_loops(entry, place)
     timeout = entry.get("timeout", entry_options("nginx_proxy")["timeout"]["default"])
     for index, location in enumerate(entry.get("locations") or []):
         if not isinstance(location, Mapping):
@@ -335,6 +337,53 @@ def _front_door_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
         if location.get("redirect") and location.keys() - {"path", "redirect"}:
             errors.append(f"{place}.locations[{index}].redirect: goes with path alone")
     return errors
+
+
+def _redirect_loops(entry: Mapping[str, t.Any], place: str) -> list[str]:
+    """Redirects that end where they began, over any number of locations and names of the app."""
+    given = entry.get("locations")
+    locations = {
+        location["path"]: location.get("redirect")
+        for location in (given if isinstance(given, (list, tuple)) else ())
+        if isinstance(location, Mapping) and isinstance(location.get("path"), str)
+    }
+    domains = [str(domain).lower() for domain in entry.get("domains") or ()]
+    errors: list[str] = []
+    reported: list[set[str]] = []
+    for index, (path, redirect) in enumerate(locations.items()):
+        here: str | None = path
+        passed: list[str] = []
+        while here is not None and (found := _location_of(here, locations)) is not None and found not in passed:
+            passed.append(found)
+            here = _path_here(locations[found], domains)
+            if here is not None and found.endswith("/") and here.endswith("/"):
+                here += "x"  # what is below the one is then below the other
+        loop = set(passed)
+        if redirect and here is not None and _location_of(here, locations) == path and loop not in reported:
+            reported.append(loop)
+            errors.append(
+                f"{place}.locations[{index}].redirect: {' leads to '.join([*passed, path])}, without an end; must lead "
+                f"elsewhere{_good('locations[].redirect')}"
+            )
+    return errors
+
+
+def _location_of(path: str, locations: Mapping[str, t.Any]) -> str | None:
+    """The location that nginx chooses for a path. A redirect of a path without a slash at its end is for this path alone."""
+    fits = [
+        location
+        for location, redirect in locations.items()
+        if path == location or (path.startswith(location) and (location.endswith("/") or not redirect))
+    ]
+    return max(fits, key=len, default=None)
+
+
+def _path_here(redirect: t.Any, domains: list[str]) -> str | None:
+    """The path of a redirect that leads to the app itself."""
+    if not isinstance(redirect, str):
+        return None
+    url = urlsplit(redirect)
+    return url.path if not url.netloc or (url.hostname or "") in domains else None
 
 
 def _processes(entry: Mapping[str, t.Any], place: str) -> list[tuple[str, Mapping[str, t.Any]]]:

@@ -402,6 +402,19 @@ A = {"name": "a", "command": "run a"}
         ({"locations": [{"path": "/a", "timeout": 20}]}, ".locations[0].timeout: nginx would give up after 20 seconds and"),
         ({"locations": [{"path": "/a", "timeout": 59}], "timeout": 60}, "and gunicorn after 60; must be at least 60"),
         ({"locations": [{"path": "/a", "redirect": "/b", "timeout": 60}]}, "locations[0].redirect: goes with path alone"),
+        ({"locations": [{"path": "/a", "redirect": "/a"}]}, "locations[0].redirect: /a leads to /a, without an end"),
+        ({"locations": [{"path": "/a", "redirect": "/a?b=c#d"}]}, "locations[0].redirect: /a leads to /a, without an end"),
+        ({"locations": [{"path": "/a/", "redirect": "/a/b/"}]}, "locations[0].redirect: /a/ leads to /a/, without an end"),
+        ({"locations": [{"path": "/a/", "redirect": "/a/b"}]}, "locations[0].redirect: /a/ leads to /a/, without an end"),
+        (
+            {"locations": [{"path": "/a", "redirect": "/b"}, {"path": "/b", "redirect": "/a"}]},
+            "locations[0].redirect: /a leads to /b leads to /a, without an end",
+        ),
+        (
+            {"domains": ["shop.example.com", "www.example.com"], "canonical_domain": True,
+             "locations": [{"path": "/a", "redirect": "http://www.example.com/a"}]},
+            "locations[0].redirect: /a leads to /a, without an end",
+        ),
         ({"headers": {"X A": "b"}}, "flask_apps[0].headers: the name 'X' must be letters, digits and hyphens"),
         ({"headers": {"Server": "b"}}, "flask_apps[0].headers: the name 'Server' must be letters"),
         ({"headers": {"Strict-Transport-Security": "b"}}, "and not be a header that has an option of its own"),
@@ -454,6 +467,15 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected:
         },
         {"basic_auth": {"alice": "correct horse battery", "bob": "$6$salt$" + "a" * 86, "c.d@e": "$2b$12$" + "a" * 53}},
         {"locations": [{"path": "/ws", "websocket": True}, {"path": "/old", "redirect": "https://a.example/b?c=d"}]},
+        {
+            "locations": [
+                {"path": "/a", "redirect": "/a/"},
+                {"path": "/b/", "redirect": "/a"},
+                {"path": "/c", "redirect": "/c/d"},
+            ]
+        },
+        {"locations": [{"path": "/a", "redirect": "https://other.example/a"}, {"path": "/d/", "redirect": "/d"}]},
+        {"locations": [{"path": "/e/", "redirect": "/e/f/"}, {"path": "/e/f/", "timeout": 60}]},
     ],
 )
 def test_what_goes_together_is_not_refused(changes: dict[str, Any]):
