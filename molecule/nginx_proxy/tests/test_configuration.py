@@ -7,6 +7,8 @@ from tests import graders
 REASONED = {
     # What our `return` answers, for maintenance or for a path that is refused, holds nothing to protect.
     "return_bypasses_allow_deny",
+    # `streaming: true` is this.
+    "proxy_buffering_off",
 }
 """Findings that stay, by plugin."""
 
