@@ -27,12 +27,16 @@ SMALLEST = 1024
 """In bytes. What fits into one packet does not get there faster."""
 
 
-def publish(origin: str, target: str) -> None:
+def publish(origin: str, target: str) -> list[str]:
     """Copy a tree of static files for a web server to serve.
 
-    A symbolic link could lead the web server to what the app alone may read, so none is copied.
+    A symbolic link that stays in the tree becomes a copy. Any other could lead the web server to what the app alone may
+    read, or root into a circle, and is left out.
+
+    :return: the links that were left out, relative to the tree.
     """
-    shutil.copytree(origin, target, symlinks=True, ignore=_links)
+    left_out: dict[str, None] = {}
+    _copy(os.path.realpath(origin), os.path.realpath(origin), target, left_out, by_link=False)
     for path in _files(target):
         with open(path, "rb") as stream:
             content = stream.read()
@@ -41,6 +45,29 @@ def publish(origin: str, target: str) -> None:
             _compress(path, content)
     for directory, _directories, _names in os.walk(target):
         os.chmod(directory, 0o755)
+    return list(left_out)
+
+
+def _copy(top: str, directory: str, target: str, left_out: dict[str, None], by_link: bool) -> None:
+    """Copy a directory of a tree.
+
+    :param by_link: whether a link led here. No second one to a directory is followed: few could make very many copies.
+    """
+    os.mkdir(target)
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        real = os.path.realpath(path)
+        linked = os.path.islink(path)
+        if linked and (
+            not real.startswith(f"{top}/")
+            or not os.path.exists(real)
+            or (os.path.isdir(real) and (by_link or f"{directory}/".startswith(f"{real}/")))
+        ):
+            left_out[os.path.relpath(path, top)] = None
+        elif os.path.isdir(real):
+            _copy(top, real, os.path.join(target, name), left_out, by_link or linked)
+        elif os.path.isfile(real):
+            shutil.copyfile(real, os.path.join(target, name), follow_symlinks=False)
 
 
 def keep(current: str, old: str, seconds: int) -> None:
@@ -101,8 +128,3 @@ def _files(directory: str) -> t.Iterator[str]:
     # All of them before the first is handed out: the caller writes others beside them.
     found = [os.path.join(top, name) for top, _directories, names in os.walk(directory) for name in names]
     return iter(sorted(found))
-
-
-def _links(directory: str, names: list[str]) -> list[str]:
-    """For :func:`shutil.copytree`: which names not to copy."""
-    return [name for name in names if os.path.islink(os.path.join(directory, name))]

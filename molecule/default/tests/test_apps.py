@@ -32,6 +32,10 @@ def test_an_app_that_nobody_here_wrote_answers_too(httpbin):
     assert told["url"] == "https://httpbin.test.example/get?a=1"
 
 
+def test_a_query_of_8000_characters_reaches_the_app(httpbin):
+    assert httpbin.ask("/get?a=" + "x" * 8000).json["args"] == {"a": "x" * 8000}
+
+
 def test_http_is_redirected(demo):
     answer = demo.ask("/notes?page=2", port=80)
     assert (answer.status, answer.headers["Location"]) == (301, "https://demo.test.example/notes?page=2")

@@ -42,12 +42,46 @@ def names(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir())
 
 
-def test_what_can_be_made_smaller_is_there_compressed_and_no_link_is(origin: Path, tmp_path: Path):
-    publish(str(origin), str(tmp_path / "static"))
+def test_what_can_be_made_smaller_is_there_compressed_and_no_link_out_of_the_tree_is(origin: Path, tmp_path: Path):
+    assert publish(str(origin), str(tmp_path / "static")) == ["etc", "style.css"]
     assert names(tmp_path / "static") == [
         "css/style.css", "css/style.css.br", "css/style.css.gz", "logo.png", "small.css",
     ]  # fmt: skip
     assert gzip.decompress((tmp_path / "static" / "css" / "style.css.gz").read_bytes()).decode() == STYLE
+
+
+def test_a_link_that_stays_within_the_tree_becomes_a_copy_and_any_other_is_reported(tmp_path: Path):
+    origin = tmp_path / "origin"
+    (origin / "vendor-1.2" / "fonts").mkdir(parents=True)
+    (origin / "vendor-1.2" / "fonts" / "a.woff2").write_text("font")
+    (tmp_path / "origin-else").mkdir()
+    (tmp_path / "origin-else" / "secret").write_text("secret")
+    links = {
+        "vendor": "vendor-1.2", "latest.woff2": "vendor-1.2/fonts/a.woff2", "twice": "vendor", "absolute": str(origin / "vendor-1.2"),
+        "passwd": "/etc/passwd", "else": "../origin-else", "up": "..", "self": ".", "nowhere": "missing", "loop": "loop",
+        "vendor-1.2/fonts/back": "../..", "vendor-1.2/again": "fonts",
+    }  # fmt: skip
+    for link, target in links.items():
+        (origin / link).symlink_to(target)
+    left_out = publish(str(origin), str(tmp_path / "static"))
+    fonts = [f"{top}/fonts/a.woff2" for top in ("absolute", "twice", "vendor", "vendor-1.2")]
+    assert names(tmp_path / "static") == sorted([*fonts, "latest.woff2", "vendor-1.2/again/a.woff2"])
+    assert not [path for path in (tmp_path / "static").rglob("*") if path.is_symlink()]
+    assert sorted(left_out) == [
+        "else", "loop", "nowhere", "passwd", "self", "up", "vendor-1.2/again", "vendor-1.2/fonts/back",
+    ]  # fmt: skip
+
+
+def test_a_few_links_do_not_make_very_many_copies(tmp_path: Path):
+    origin = tmp_path / "origin"
+    for level in range(8):
+        (origin / f"d{level}").mkdir(parents=True)
+        for number in range(8):
+            (origin / f"d{level}" / f"l{number}").symlink_to(f"../d{level + 1}")
+    (origin / "d8").mkdir()
+    (origin / "d8" / "file").write_text("x")
+    publish(str(origin), str(tmp_path / "static"))
+    assert len(names(tmp_path / "static")) < 20
 
 
 def test_what_the_app_compressed_itself_stays(origin: Path, tmp_path: Path):
