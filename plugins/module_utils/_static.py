@@ -53,7 +53,7 @@ def _copy(top: str, directory: str, target: str, left_out: dict[str, None], by_l
 
     :param by_link: whether a link led here. No second one to a directory is followed: few could make very many copies.
     """
-    os.mkdir(target)
+    ensure_directory(target)
     for name in sorted(os.listdir(directory)):
         path = os.path.join(directory, name)
         real = os.path.realpath(path)
