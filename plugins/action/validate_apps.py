@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 
-from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import templated
 from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
 from ansible_collections.flask_ops.production.plugins.plugin_utils._ownership import (
     claims,
@@ -19,7 +21,10 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._validation i
     entry_errors,
     fleet_errors,
     misspelt_names,
+    overridden_errors,
+    place_of,
     platform_errors,
+    unread_names,
     variable_errors,
 )
 
@@ -35,42 +40,52 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         roles, name = self._task.args["roles"], self._task.args.get("name")
+        of_playbook = name is not None and name not in ENTRIES.values()
         prefixes = tuple(f"{role}_" for role in roles)
         ours = {key: task_vars[key] for key in task_vars if key.startswith(prefixes) and key != name}
         # Only what a spec describes is worth templating.
         known = {key for role in roles for key in role_options(role)}
-        values, errors = self._templated({key: value for key, value in ours.items() if key in known})
+        values, errors = templated(self._templar, {key: value for key, value in ours.items() if key in known})
         values |= {key: value for key, value in ours.items() if key not in known}
         entries = None
         if name:
-            found, broken = self._templated({name: task_vars.get(name)})
+            found, broken = templated(self._templar, {name: task_vars.get(name)})
             errors = broken or entry_errors(entries := found[name], name, roles) + errors
         errors += variable_errors(values, roles)
-        # A playbook's list belongs to no role, and everybody has written its name by hand.
-        lists = ["flask_apps"] if name and name not in ENTRIES.values() else []
-        errors += misspelt_names(task_vars, roles, lists)
+        # A playbook's list belongs to no role, and users write its name by hand. No role is loaded yet.
+        errors += misspelt_names(task_vars, roles, ["flask_apps"] if of_playbook else [], task_vars)
+        if of_playbook:
+            errors += overridden_errors(task_vars)
         if not errors and name:
             errors = fleet_errors(entries, name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"])
         if not errors and "letsencrypt" in roles:
             errors = certificate_errors(entries, name, values)
         if not errors:
             errors = self._host_errors(entries, name, roles, values, task_vars, result)
+            if of_playbook and (unread := unread_names(ours, roles)):
+                warning = (
+                    f"{', '.join(unread)}: not read by flask_ops.production, which has roles of these names; fine if "
+                    "another collection reads them"
+                )
+                result["warnings"] = [*result.get("warnings", []), warning]
         if errors:
+            if name == "chosen_apps":
+                errors = self._in_the_users_list(errors, entries, task_vars)
             result["failed"] = True
             result["msg"] = "\n".join(
                 [f"Nothing was changed. {len(errors)} to correct:", *(f"- {error}" for error in errors)]
             )
         return result
 
-    def _templated(self, variables):
-        """The values of variables, and an error for each that has none: Ansible would quote the lines around it."""
-        values, errors = {}, []
-        for key, value in variables.items():
-            try:
-                values[key] = self._templar.template(value)
-            except AnsibleError as error:
-                errors.append(f"{key}: {error.message}")
-        return values, errors
+    def _in_the_users_list(self, errors, chosen, task_vars):
+        """The errors of the apps that a playbook has chosen, each with its place in ``flask_apps``."""
+        apps = templated(self._templar, {"flask_apps": task_vars.get("flask_apps")})[0]
+        names = [entry.get("name") for entry in apps.get("flask_apps") or [] if isinstance(entry, Mapping)]
+
+        def real(found):
+            return f"flask_apps[{names.index(chosen[int(found.group(1))]['name'])}]"
+
+        return [re.sub(r"\bchosen_apps\[(\d+)\]", real, error) for error in errors]
 
     def _host_errors(self, entries, name, roles, values, task_vars, result):
         """The errors of the host, and of the apps on it. The facts that were missing go into the result."""
@@ -99,7 +114,7 @@ class ActionModule(ActionBase):
                 result["ansible_facts"] = answer["ansible_facts"]
                 result["warnings"] = wrong_clock(answer["seconds"])
                 facts = {key.removeprefix("ansible_"): value for key, value in answer["ansible_facts"].items()}
-        places = [f"{name}[{index}]" for index in range(len(entries or []))]
+        places = [place_of(entry, name, index) for index, entry in enumerate(entries or [])]
         errors = platform_errors(facts, values) or ownership_errors(wanted, foreign, entries or [], places)
         if wanted and not errors:
             for of_accounts, memory in memories.items():

@@ -40,6 +40,7 @@ _value:
 """
 
 import difflib
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
@@ -47,7 +48,9 @@ KINDS = {"path": "a directory", "archive": "an archive", "wheel": "a wheel"}
 
 
 def with_version(apps, app, version=None):
-    present = {entry["name"]: entry for entry in apps if entry.get("state", "present") == "present"}
+    # The list as a whole is checked later: an entry that is wrong must not hide an app that is right.
+    entries = [entry for entry in apps if isinstance(entry, Mapping) and "name" in entry]
+    present = {entry["name"]: entry for entry in entries if entry.get("state", "present") == "present"}
     if app not in present:
         close = difflib.get_close_matches(str(app), present, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(sorted(present)) or 'none'}"

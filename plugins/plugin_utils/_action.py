@@ -15,6 +15,23 @@ from ansible.plugins.loader import lookup_loader
 from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 
 
+def templated(
+    templar: t.Any, variables: t.Mapping[str, t.Any], names: t.Container[str] | None = None
+) -> tuple[dict[str, t.Any], list[str]]:
+    """The values of variables, and an error for each that has none: Ansible would quote the lines around it.
+
+    :param names: the variables to template, by default all of them. The others are returned as they are.
+    """
+    values, errors = {}, []
+    for key, value in variables.items():
+        try:
+            values[key] = templar.template(value) if names is None or key in names else value
+        except AnsibleError as error:
+            hint = "; give --ask-vault-pass or --vault-password-file" if "vault" in str(error).lower() else ""
+            errors.append(f"{key}: {error.message.rstrip('.')}{hint}")
+    return values, errors
+
+
 class RenderingAction(ActionBase):
     """An action that renders templates on the controller and sends the text along with its module's arguments."""
 

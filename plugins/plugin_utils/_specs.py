@@ -53,6 +53,13 @@ def published_variables(role: str) -> frozenset[str]:
         return frozenset(yaml.load(stream, LOADER) or {})
 
 
+@functools.cache
+def wired_variables() -> frozenset[str]:
+    """The variables of the roles that the playbooks set."""
+    with (ROLES.parent / "playbooks" / "vars" / "wiring.yml").open(encoding="utf-8") as stream:
+        return frozenset(yaml.load(stream, LOADER))
+
+
 def entry_options(*roles: str) -> Options:
     """The options that one entry may have, for one role, or for several together."""
     options: Options = {}

@@ -31,6 +31,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import
     entry_options,
     published_variables,
     role_options,
+    wired_variables,
 )
 
 NEEDED_WHEN_PRESENT = {
@@ -67,19 +68,28 @@ WITHOUT_HTTP_3 = ("Debian 12", "Ubuntu 24")
 """Where nginx is too old to have been built with it."""
 
 
+def place_of(entry: t.Any, name: str, index: int) -> str:
+    """Where an entry stands, by its number and by the name that people know it by: ``flask_apps[1] (shop)``."""
+    app = entry.get("name") if isinstance(entry, Mapping) else None
+    known = isinstance(app, str) and RULES["name"].accepts(app)
+    return f"{name}[{index}] ({app})" if known else f"{name}[{index}]"
+
+
 def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
     """Every error in a list of apps or sites.
 
     :param name: the variable that holds the list, for the place in the message.
     :param roles: the roles whose options an entry may have.
     """
+    if entries is None:
+        return [f"{name}: is missing; it is the list of apps, a good place is group_vars/flask_servers.yml"]
     if not isinstance(entries, (list, tuple)):
         return [f"{name}: must be a list of apps, not {_shown(entries)}"]
     roles = list(roles)
     options = entry_options(*roles)
     errors: list[str] = []
     for index, entry in enumerate(entries):
-        place = f"{name}[{index}]"
+        place = place_of(entry, name, index)
         if not isinstance(entry, Mapping):
             errors.append(f"{place}: must be a dictionary with a 'name', not {_shown(entry)}")
             continue
@@ -92,7 +102,7 @@ def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
 
 
 def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> list[str]:
-    """Every error in the variables of some roles, names that look like one of theirs included.
+    """Every error in the variables of some roles, misspelt names included.
 
     :param variables: all variables of the host; only those with a role's prefix are looked at.
     """
@@ -100,14 +110,17 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
     roles = list(roles)
     for role in roles:
         options = role_options(role)
-        known = options.keys() | published_variables(role)
         for name in sorted(variables):
             if not name.startswith(f"{role}_"):
                 continue
-            if name not in known:
-                errors.append(f"{name}: is not a variable of the role {role}{_nearest(name, known)}")
-            elif name in options and name != ENTRIES.get(role):
-                errors += _value_errors(variables[name], options[name], name, name)
+            if name in options and name != ENTRIES.get(role):
+                wrong = _value_errors(variables[name], options[name], name, name)
+                # Other collections have roles of the same names.
+                errors += [
+                    f"{error} (this variable is read by the role {role} of flask_ops.production)" for error in wrong
+                ]
+            elif near := _misspelt(name, variables[name], role):
+                errors.append(f"{name}: is not a variable of the role {role}; did you mean '{near}'?")
     if "nginx_proxy" in roles:
         errors += _port_errors(variables)
     if "logrotate" in roles:
@@ -117,29 +130,114 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
     return errors
 
 
-def misspelt_names(names: Iterable[str], roles: Iterable[str], lists: Iterable[str] = ()) -> list[str]:
+def unread_names(names: Iterable[str], roles: Iterable[str]) -> list[str]:
+    """The names that begin with a role's prefix and that no role reads: other collections have such roles, too."""
+    return sorted(
+        name
+        for role in roles
+        for name in names
+        if name.startswith(f"{role}_") and name not in role_options(role).keys() | published_variables(role)
+    )
+
+
+def overridden_errors(names: Iterable[str]) -> list[str]:
+    """The variables that the playbooks and the roles set themselves: a value of the user's would be ignored.
+
+    :param names: all variables of the host, where no role has been loaded yet.
+    """
+    lists, wired = set(ENTRIES.values()), wired_variables()
+    published = {name: path.name for path in ROLES.iterdir() for name in published_variables(path.name)}
+    errors = []
+    for name in sorted(names):
+        if name in lists:
+            errors.append(f"{name}: is made of flask_apps by the playbook; move its entries to flask_apps")
+        elif name in wired:
+            errors.append(f"{name}: is set by the playbook, and this value would be ignored; leave it out")
+        elif name in published and not name.startswith("__"):
+            errors.append(
+                f"{name}: is set by the role {published[name]}, and this value would be ignored; leave it out"
+            )
+    return errors
+
+
+def misspelt_names(
+    names: Iterable[str], roles: Iterable[str], lists: Iterable[str] = (), values: Mapping[str, t.Any] | None = None
+) -> list[str]:
     """Every name that is one or two letters away from a variable that the playbook reads, prefix included.
 
     :param names: all variables of the host.
-    :param lists: variables that belong to no role, such as ``flask_apps``.
+    :param lists: lists of apps that belong to no role, such as ``flask_apps``.
+    :param values: the variables themselves. Where the list is there, its name without the s is something else, unless it
+        holds apps as well.
     """
-    known = {*lists} | {name for role in roles for name in role_options(role)}
+    names, values = set(names), values or {}
+    known = {name for role in roles for name in role_options(role)}
     others = tuple(f"{path.name}_" for path in ROLES.iterdir())
-    return [
-        f"{name}: is not a variable of this collection; did you mean '{near}'?"
-        for name in sorted(names)
-        # What begins with a role's name, variable_errors() looks at.
-        if name not in known and not name.startswith((*others, "__", "ansible_"))
-        if (near := next((real for real in sorted(known) if _is_slip(name.lower(), real)), None))
-    ]
+    errors = []
+    for name in sorted(names - known - set(lists)):
+        # Names that begin with a role's name are the business of variable_errors().
+        if name.startswith((*others, "__", "ansible_")):
+            continue
+        near = _nearest_slip(name.lower(), {*known, *lists})
+        if near in names and near in lists and f"{name}s" == near:
+            if _holds_apps(values.get(name)):
+                errors.append(f"{name}: holds apps, and so does {near}; keep one of them")
+        elif near:
+            errors.append(f"{name}: is not a variable of this collection; did you mean '{near}'?")
+    return errors
 
 
-def _is_slip(name: str, real: str) -> bool:
-    """Whether one name is the other but for two letters. Who puts something before a name means another variable."""
-    if abs(len(name) - len(real)) > 2 or name[:1] != real[:1]:
+def _holds_apps(value: t.Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(isinstance(item, Mapping) and "name" in item for item in value)
+    )
+
+
+def _misspelt(name: str, value: t.Any, role: str) -> str | None:
+    """The variable of a role that was meant."""
+    options = role_options(role)
+    if name in options or name in published_variables(role):
+        return None
+    near = _nearest_slip(name.lower(), options, len(role) + 1)
+    if near == f"{name}s" and not isinstance(value, TYPES[options[near]["type"]][0]):
+        return None  # another collection's, such as node_exporter_user
+    return near
+
+
+def _nearest_slip(name: str, known: Iterable[str], prefix: int = 0) -> str | None:
+    return min(
+        (real for real in sorted(known) if _is_slip(name, real, prefix)),
+        key=lambda real: _edits(name, real),
+        default=None,
+    )
+
+
+def _is_slip(name: str, real: str, prefix: int = 0) -> bool:
+    """Whether one name is the other but for one letter in five, at most two; two that change places count as one.
+
+    A name with something before it is another variable.
+
+    :param prefix: the length of what both begin with.
+    """
+    if name[:1] != real[:1]:
         return False
-    changes = difflib.SequenceMatcher(None, name, real, autojunk=False).get_opcodes()
-    return sum(max(end - start, there - here) for kind, start, end, here, there in changes if kind != "equal") <= 2
+    allowed = min(2, max(1, (len(real) - prefix) // 5))
+    return abs(len(name) - len(real)) <= allowed and _edits(name, real) <= allowed
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters have to be inserted, removed, replaced or swapped with the next one to make one text the other."""
+    before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        oldest, before, row = before, row, [i]
+        for j, there in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != there))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == there:
+                cost = min(cost, oldest[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Iterable[str]) -> list[str]:
@@ -151,7 +249,7 @@ def fleet_errors(entries: t.Any, name: str, hosts: Iterable[str], inventory: Ite
     hosts, inventory = list(hosts), list(inventory)
     errors = []
     for place, process in (
-        found for index, entry in enumerate(entries) for found in _processes(entry, f"{name}[{index}]")
+        found for index, entry in enumerate(entries) for found in _processes(entry, place_of(entry, name, index))
     ):
         only = process.get("only_on")
         if only and only not in inventory:
@@ -569,17 +667,17 @@ def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
     }
     claimed |= {("unit", unit): "a unit of the server" for unit in TAKEN_UNITS}
     for index, entry in enumerate(entries):
-        claims = [("name", entry.get("name"), f"{name}[{index}].name")]
+        where = place_of(entry, name, index)
+        claims = [("name", entry.get("name"), f"{where}.name")]
         if entry.get("state", "present") == "present" and isinstance(entry.get("domains"), (list, tuple)):
             if not entry["domains"]:
-                errors.append(f"{name}[{index}].domains: must have at least one name{_good('domains[]')}")
+                errors.append(f"{where}.domains: must have at least one name{_good('domains[]')}")
             claims += [
-                ("domain", domain, f"{name}[{index}].domains[{number}]")
-                for number, domain in enumerate(entry["domains"])
+                ("domain", domain, f"{where}.domains[{number}]") for number, domain in enumerate(entry["domains"])
             ]
         claims += [
             ("unit", f"{entry.get('name')}-{process.get('name')}", f"{place}.name")
-            for place, process in _processes(entry, f"{name}[{index}]")
+            for place, process in _processes(entry, where)
         ]
         for kind, value, place in claims:
             if not isinstance(value, str):
@@ -636,7 +734,7 @@ def certificate_errors(entries: t.Any, name: str, variables: Mapping[str, t.Any]
         if isinstance(entry, Mapping) and entry.get("state", "present") == "present" and not entry.get("certificate"):
             acme = entry.get("acme") or {}
             if isinstance(acme, Mapping) and acme.get("enabled", True):
-                errors += _order_errors(entry, acme, f"{name}[{index}]", given)
+                errors += _order_errors(entry, acme, place_of(entry, name, index), given)
     return errors
 
 

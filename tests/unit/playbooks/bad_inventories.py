@@ -340,7 +340,6 @@ bad_variable(
     node_exporter_passwords={"prometheus": "canary"},
 )
 bad_variable(64, "must be a bcrypt hash", "node_exporter_users.reader", node_exporter_users={"reader": CANARY})
-bad_variable(65, "is not a variable of the role node_exporter", node_exporter_textfile_dir="/tmp/metrics")
 ARCHIVE = {"archive": "https://files.example.com/shop.tar.gz"}
 bad_app(66, "source.checksum", "is needed with a URL; a good value is sha256:", source=ARCHIVE)
 for checksum in ("0f" * 32, "sha256:" + "0f" * 31, "md5:" + "0f" * 16, "sha256:" + "zz" * 32):
@@ -360,7 +359,6 @@ for wrong, right in {
     "letsencrypt_emial": "letsencrypt_email",
     "logrotate_kep": "logrotate_keep",
     "node_exporter_adress": "node_exporter_address",
-    "flask_app": "flask_apps",
     "flask_aps": "flask_apps",
     "flsk_apps": "flask_apps",
     "Flask_apps": "flask_apps",
@@ -465,6 +463,7 @@ ELSEWHERE = {
     35: "tests/unit/plugins/test_switch.py::test_a_gunicorn_that_drops_requests_is_refused_before_anything_changes",
     48: "tests/unit/plugins/test_environment_value.py::test_any_text_that_the_rules_accept_arrives_as_it_is",
     49: "tests/unit/plugins/test_environment_value.py::test_a_number_or_a_boolean_arrives_as_json",
+    65: "tests/unit/plugins/test_validation.py::test_a_variable_of_another_collection_is_no_error_and_is_known_as_unread",
     68: "tests/unit/plugins/test_validation.py::test_a_host_that_is_not_supported_is_refused_by_name",
     69: "tests/unit/plugins/test_validate_apps.py::test_a_host_without_systemd_is_refused",
     70: "tests/unit/plugins/test_validate_apps.py::test_a_clock_that_is_an_hour_off_is_told",

@@ -36,14 +36,16 @@ def run(tmp_path: Path, apps: Any, **variables: Any) -> subprocess.CompletedProc
     return run_all(tmp_path, {"web1": {"flask_apps": apps, **variables}})
 
 
-def run_all(directory: Path, hosts: dict[str, dict[str, Any]]) -> subprocess.CompletedProcess[str]:
-    """site.yml for several hosts, each with variables of its own."""
+def run_all(
+    directory: Path, hosts: dict[str, dict[str, Any]], playbook: str = "site", *options: str
+) -> subprocess.CompletedProcess[str]:
+    """A playbook for several hosts, each with variables of its own."""
     inventory = directory / "hosts.yml"
     inventory.write_text(
         yaml.safe_dump({"flask_servers": {"hosts": {name: CLOSED | variables for name, variables in hosts.items()}}})
     )
     plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_FORKS": "4"}
-    command = ["ansible-playbook", "-vvv", "--diff", "-i", str(inventory), "playbooks/site.yml"]
+    command = ["ansible-playbook", "-vvv", "--diff", "-i", str(inventory), *options, f"playbooks/{playbook}.yml"]
     # Away from a terminal: Ansible would be stopped where it is asked for in the background.
     apart: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True}
     return subprocess.run(
@@ -65,7 +67,8 @@ def test_a_bad_inventory_is_refused_by_place_rule_and_good_value(said: str, numb
     recap = rf"^case{number} +: ok=0 +changed=0 +unreachable=0 +failed=1 +skipped=0 "
     assert re.search(recap, said, re.MULTILINE), "it got further than the check"
     (told,) = re.findall(rf"^fatal: \[case{number}\]: FAILED! =>(.*?)(?=^\S|\Z)", said, re.MULTILINE | re.DOTALL)
-    lines = [line.strip() for line in told.splitlines()]
+    # The place is by number and name: flask_apps[0] (shop).
+    lines = [re.sub(r"(\]) \([a-z0-9-]+\)", r"\1", line.strip()) for line in told.splitlines()]
     if case.place:
         lines = [line for line in lines if line.startswith((f"- {case.place}: ", f"- {case.place} "))]
         assert len(lines) == 1, told
@@ -116,7 +119,8 @@ def test_all_errors_are_told_at_once_and_nothing_is_done(tmp_path: Path) -> None
         "nginx_proxy_http_port: 70000": "a good value is 80",
         "nginx_proxy_htpps_port: is not a variable": "did you mean 'nginx_proxy_https_port'?",
     }.items():
-        (line,) = {line.strip() for line in said.splitlines() if place in line and line.lstrip().startswith("- ")}
+        lines = {re.sub(r"(\]) \([a-z0-9-]+\)", r"\1", line.strip()) for line in said.splitlines()}
+        (line,) = {line for line in lines if place in line and line.startswith("- ")}
         assert good in line
     assert CANARY not in said
 
@@ -133,3 +137,70 @@ def test_a_right_inventory_gets_as_far_as_the_host(tmp_path: Path) -> None:
     example = ROOT / "inventories" / "example" / "group_vars" / "flask_servers.yml"
     done = run(tmp_path, yaml.safe_load(example.read_text())["flask_apps"])
     assert "unreachable=1" in done.stdout
+
+
+# --- what is given on the command line, and what must not come from elsewhere --------------------------------------------
+
+BLOG = {**SHOP, "name": "blog", "domains": ["blog.example.com"]}
+
+
+def told(tmp_path: Path, playbook: str, *options: str, **variables: Any) -> str:
+    """What a run of a playbook says, which must end before any host is asked."""
+    done = run_all(tmp_path, {"web1": {"flask_apps": [SHOP, BLOG], **variables}}, playbook, *options)
+    assert done.returncode != 0
+    assert "unreachable=0    failed=1" in done.stdout, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("playbook", "options", "says"),
+    [
+        ("deploy", [], "app: is missing; name the app: -e app=shop (flask_apps has shop, blog)"),
+        ("deploy", ["-e", "app=shpo"], "app: 'shpo' is not an app; did you mean -e app=shop?"),
+        ("deploy", ["-e", "app=shop", "-e", "ref=main"], "did you mean -e version=main?"),
+        ("deploy", ["-e", "app=shop", "-e", "version="], "version: must be a text that is not empty"),
+        ("rollback", ["-e", "app=shop", "-e", "version=v1"], "version: is not an option of rollback"),
+        ("maintenance", ["-e", "app=shop"], "state: must be on or off: -e state=on"),
+        ("status", ["-e", "app=shpo"], "app: 'shpo' is not an app; did you mean -e app=shop?"),
+    ],
+)
+def test_a_wrong_option_gets_one_line_with_the_right_one(
+    tmp_path: Path, playbook: str, options: list[str], says: str
+) -> None:
+    # Variables of the inventory with the names of the options are somebody else's.
+    output = told(tmp_path, playbook, *options, version="2026.1", release="bookworm", app="x", state="CA")
+    assert says in output
+    assert output.count("Origin:") == 1
+    assert "Error rendering template" not in output
+
+
+def test_the_place_of_an_app_that_a_playbook_has_chosen_is_that_in_the_users_list(tmp_path: Path) -> None:
+    output = told(tmp_path, "deploy", "-e", "app=blog", flask_apps=[SHOP, BLOG | {"workers": 0}])
+    assert "flask_apps[1] (blog).workers: 0 must be from 1 to 256" in output
+    assert "chosen_apps" not in output.split("fatal:")[1].split("TASK")[0]
+
+
+@pytest.mark.parametrize("playbook", ["site", "deploy"])
+@pytest.mark.parametrize("in_inventory", [True, False], ids=["inventory", "command-line"])
+def test_a_variable_that_the_playbook_sets_is_refused(tmp_path: Path, playbook: str, in_inventory: bool) -> None:
+    options = ["-e", "app=shop"] if playbook == "deploy" else []
+    if in_inventory:
+        output = told(tmp_path, playbook, *options, gunicorn_systemd_release_link="/srv/{name}/now")
+    else:
+        output = told(tmp_path, playbook, *options, "-e", "gunicorn_systemd_release_link=/srv/{name}/now")
+    assert (
+        "gunicorn_systemd_release_link: is set by the playbook, and this value would be ignored; leave it out" in output
+    )
+
+
+def test_a_vault_that_cannot_be_read_is_named_with_the_option_that_opens_it(tmp_path: Path) -> None:
+    inventory = tmp_path / "group_vars"
+    inventory.mkdir()
+    vault = "$ANSIBLE_VAULT;1.1;AES256\n" + "3" * 80 + "\n"
+    text = "".join(f"            {line}\n" for line in vault.splitlines())
+    (inventory / "flask_servers.yml").write_text(
+        f"flask_apps:\n  - name: shop\n    secrets:\n      FLASK_SECRET_KEY: !vault |\n{text}"
+    )
+    for playbook, options in (("site", []), ("deploy", ["-e", "app=shop"])):
+        done = run_all(tmp_path, {"web1": {}}, playbook, *options)
+        assert "give --ask-vault-pass or --vault-password-file" in done.stdout + done.stderr

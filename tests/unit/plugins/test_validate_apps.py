@@ -98,7 +98,7 @@ def test_what_was_wrong_is_asked_again():
 def test_a_user_of_somebody_elses_is_not_taken_over(state: str):
     result = check(SHOP | {"state": state}, {"shop": "the comment is Sally"})
     assert result["failed"]
-    assert "flask_apps[0].name: the host has the user or group 'shop' already" in result["msg"]
+    assert "flask_apps[0] (shop).name: the host has the user or group 'shop' already" in result["msg"]
     assert "the comment is Sally" in result["msg"]
 
 

@@ -16,12 +16,16 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import
     Options,
     entry_options,
     role_options,
+    wired_variables,
 )
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
     SUPPORTED,
     entry_errors,
     fleet_errors,
+    misspelt_names,
+    overridden_errors,
     platform_errors,
+    unread_names,
     variable_errors,
 )
 from hypothesis import given, settings
@@ -51,7 +55,8 @@ def app(**changes: Any) -> dict[str, Any]:
 
 
 def errors_of(*apps: Any) -> list[str]:
-    return entry_errors(list(apps), "flask_apps", ALL_ROLES)
+    """The errors, with places by number alone: ``flask_apps[0]`` for ``flask_apps[0] (shop)``."""
+    return [re.sub(r"(\]) \([a-z0-9-]+\)", r"\1", error) for error in entry_errors(list(apps), "flask_apps", ALL_ROLES)]
 
 
 def with_value(path: str, value: Any) -> tuple[dict[str, Any], str]:
@@ -542,24 +547,43 @@ def test_on_several_hosts_what_must_run_once_says_where(kind: str):
     assert errors(["web1"], only_on="web2") == []
     (error,) = errors(["web1", "web2"])
     assert error.startswith(
-        "flask_apps[1].processes[1].only_on: is needed, since each of 2 hosts would run this " + kind
+        "flask_apps[1] (shop).processes[1].only_on: is needed, since each of 2 hosts would run this " + kind
     )
     assert error.endswith("; a good value is web1, or '{{ inventory_hostname }}' where each of them should")
     assert errors(["web1"], only_on="wbe2") == [
-        "flask_apps[1].processes[1].only_on: 'wbe2' is not a host of the inventory; did you mean 'web2'?"
+        "flask_apps[1] (shop).processes[1].only_on: 'wbe2' is not a host of the inventory; did you mean 'web2'?"
     ]
 
 
-@pytest.mark.parametrize("entries", [None, "shop", {"name": "shop"}, 7])
+@pytest.mark.parametrize("entries", ["shop", {"name": "shop"}, 7])
 def test_the_list_must_be_a_list(entries: Any):
     (error,) = entry_errors(entries, "flask_apps", ALL_ROLES)
     assert error.startswith("flask_apps: must be a list of apps, not ")
 
 
+def test_a_list_that_is_missing_is_named():
+    (error,) = entry_errors(None, "flask_apps", ALL_ROLES)
+    assert error.startswith("flask_apps: is missing")
+
+
+def test_an_entry_is_known_by_its_number_and_its_name_where_it_has_one():
+    apps = [app(workers=0), app(name="../x", domains=["b.example.com"]), {"workers": 0}]
+    errors = entry_errors(apps, "flask_apps", ALL_ROLES)
+    assert [error.partition(":")[0] for error in errors][:2] == ["flask_apps[0] (shop).workers", "flask_apps[1].name"]
+    assert any(error.startswith("flask_apps[2].workers") for error in errors)
+
+
+def test_a_clash_names_both_apps():
+    errors = entry_errors([app(), app(name="blog")], "flask_apps", ALL_ROLES)
+    assert errors[0].startswith(
+        "flask_apps[1] (blog).domains[0]: 'shop.example.com' is already flask_apps[0] (shop).domains[0]"
+    )
+
+
 def test_a_role_alone_knows_its_own_options_only():
     assert entry_errors([{"name": "shop", "domains": ["a.example.com"]}], "nginx_proxy_sites", ["nginx_proxy"]) == []
     (error,) = entry_errors([{"name": "a1", "domains": ["a.com"], "workers": 1}], "nginx_proxy_sites", ["nginx_proxy"])
-    assert error.startswith("nginx_proxy_sites[0].workers: is not a known option")
+    assert error.startswith("nginx_proxy_sites[0] (a1).workers: is not a known option")
 
 
 # --- environment variables and secrets -----------------------------------------------------------------------------------------
@@ -845,6 +869,80 @@ def test_a_misspelt_variable_gets_the_nearest_name():
     assert variable_errors({"nginx_proxy_htps_port": 1, "nginx_port": 1, "other": 1}, ALL_ROLES) == [
         "nginx_proxy_htps_port: is not a variable of the role nginx_proxy; did you mean 'nginx_proxy_https_port'?"
     ]
+
+
+OTHER_COLLECTIONS = (
+    # prometheus.prometheus, geerlingguy.node_exporter
+    "node_exporter_web_listen_address", "node_exporter_enabled_collectors", "node_exporter_disabled_collectors",
+    "node_exporter_local_cache_path", "node_exporter_system_user", "node_exporter_basic_auth_users",
+    "node_exporter_binary_install_dir", "node_exporter_host", "node_exporter_state", "node_exporter_arch",
+    # nickhammond.logrotate, robertdebock.logrotate
+    "logrotate_scripts", "logrotate_entries", "logrotate_applications",
+    # community roles for certificates
+    "letsencrypt_account_email", "letsencrypt_domains", "letsencrypt_cert_path",
+    "nginx_proxy_host", "nginx_proxy_cache_path",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_COLLECTIONS)
+def test_a_variable_of_another_collection_is_no_error_and_is_known_as_unread(name: str):
+    assert variable_errors({name: "x"}, EVERY_ROLE) == []
+    assert misspelt_names([name], EVERY_ROLE) == []
+    assert unread_names([name], EVERY_ROLE) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "near"),
+    [
+        ("node_exporter_adress", "127.0.0.1", "node_exporter_address"),
+        ("node_exporter_prot", 9100, "node_exporter_port"),
+        ("letsencrypt_emial", "me@shop.com", "letsencrypt_email"),
+        ("logrotate_maxsiz", "10M", "logrotate_maxsize"),
+        ("nginx_proxy_http_prt", 80, "nginx_proxy_http_port"),
+        ("python_app_keep_release", 3, "python_app_keep_releases"),
+        ("python_app_kepe_releases", 3, "python_app_keep_releases"),
+    ],
+)
+def test_a_close_misspelling_is_refused(name: str, value: Any, near: str):
+    (error,) = variable_errors({name: value}, EVERY_ROLE)
+    assert f"did you mean '{near}'?" in error
+
+
+def test_a_singular_with_a_value_of_another_type_is_another_collections():
+    assert variable_errors({"node_exporter_user": "node-exp"}, ["node_exporter"]) == []
+    assert variable_errors({"node_exporter_user": {}}, ["node_exporter"])
+
+
+def test_a_value_of_another_collections_kind_is_refused_with_who_reads_it():
+    (error,) = variable_errors({"node_exporter_port": "9100"}, ["node_exporter"])
+    assert error.endswith("(this variable is read by the role node_exporter of flask_ops.production)")
+
+
+def test_a_name_close_to_the_list_of_apps_matters_only_where_the_list_is_missing_or_it_holds_apps():
+    assert misspelt_names(["flask_app"], EVERY_ROLE, ["flask_apps"])
+    values: dict[str, Any] = {"flask_app": "shop", "flask_apps": [SHOP]}
+    assert misspelt_names(values, EVERY_ROLE, ["flask_apps"], values) == []
+    values = {"flask_app": [SHOP], "flask_apps": [SHOP]}
+    assert misspelt_names(values, EVERY_ROLE, ["flask_apps"], values) == [
+        "flask_app: holds apps, and so does flask_apps; keep one of them"
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(wired_variables()))
+def test_a_variable_that_the_playbook_sets_is_refused_by_name(name: str):
+    (error,) = overridden_errors([name, "flask_apps", "nginx_proxy_http_port"])
+    assert error.startswith(f"{name}: is ")
+    assert ("move its entries to flask_apps" in error) == (name in ENTRIES.values())
+
+
+def test_a_variable_that_a_role_sets_is_refused_by_name():
+    (error,) = overridden_errors(["python_app_environment_file"])
+    assert error.startswith("python_app_environment_file: is set by the role python_app")
+
+
+def test_every_option_of_a_role_is_either_wired_or_for_the_user():
+    assert overridden_errors(GOOD_TOGETHER) == []
+    assert wired_variables() <= {name for role in EVERY_ROLE for name in role_options(role)}
 
 
 @pytest.mark.parametrize(
