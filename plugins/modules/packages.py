@@ -14,12 +14,16 @@ description:
   - Within one play, a host is asked once for all its packages, whatever number of roles asks.
   - Needs no python3-apt, unlike M(ansible.builtin.apt), which installs that first, in a transaction of its own, and then
     reads all lists of packages once more. On a new server, that would be a third of the time.
+  - A name that no package has, and that an installed package provides, is not missing. So is C(libmagic1) on Debian 13, where
+    C(libmagic1t64) provides it.
+  - Completes an installation that was interrupted, by C(dpkg --configure -a) and C(apt-get --fix-broken install), when C(apt-get)
+    asks for that.
   - Waits up to five minutes for another process that holds a lock of apt or dpkg. The timers of a new server do, in its
     first minutes.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   names:
-    description: Names of packages.
+    description: Names of packages, without versions and architectures.
     type: list
     elements: str
     required: true
@@ -54,7 +58,9 @@ missing:
 """
 
 import os
+import re
 import time
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
@@ -70,6 +76,9 @@ PAUSE = 2
 QUIETLY = {"DEBIAN_FRONTEND": "noninteractive", "DEBIAN_PRIORITY": "critical", "LC_ALL": "C.UTF-8"}
 """Nobody is there to be asked, and what apt says of locks is looked for."""
 
+INTERRUPTED = re.compile(r"dpkg --configure -a|--fix-broken install")
+"""The ways out that apt names after an installation that did not come to its end."""
+
 SLOW = 3600
 """Seconds for apt: a new server may be far from its mirror, and dpkg must not be killed."""
 
@@ -84,7 +93,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        installed = are_installed()
+        installed = are_installed(module.params["names"])
         missing = [name for name in module.params["names"] if name not in installed]
         unmasked = [unit for unit in module.params["masked"] if not is_masked(unit)]
         if unmasked and not module.check_mode:
@@ -100,10 +109,23 @@ def main() -> None:
     module.exit_json(changed=changed, missing=missing, installed=sorted(installed), diff=diff)
 
 
-def are_installed() -> set[str]:
-    """The names of all packages that the host has."""
-    told = run(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"])
-    return {line.split()[0] for line in told.splitlines() if line.endswith(" installed")}
+def are_installed(wanted: t.Collection[str] = ()) -> set[str]:
+    """The names of all packages that the host has, and of those wanted ones that only others provide."""
+    shown = run(["dpkg-query", "--show", "--showformat=${Package}\t${db:Status-Status}\t${Provides}\n"])
+    lines = [line.split("\t") for line in shown.splitlines()]
+    present = [(name, provides) for name, status, provides in lines if status == "installed"]
+    names = {name for name, _ in present}
+    provided = {item.split()[0] for _, provides in present for item in provides.split(",") if item.strip()}
+    return names | only_provided(sorted((provided & set(wanted)) - names))
+
+
+def only_provided(names: list[str]) -> set[str]:
+    """Those names that no package has. Of a name that a package has, apt installs that package, whatever provides it."""
+    if not names:
+        return set()
+    policy = run(["apt-cache", "policy", *names], env={**os.environ, **QUIETLY})
+    real = re.findall(r"(?m)^(\S+):\n  Installed: .*\n  Candidate: (?!\(none\))", policy)
+    return set(names) - set(real)
 
 
 def install(names: list[str]) -> None:
@@ -114,8 +136,17 @@ def install(names: list[str]) -> None:
     unfetched = update()
     keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
     wait = ["-o", f"DPkg::Lock::Timeout={PATIENCE}"]
+    options = ["--yes", "--no-install-recommends", *keep, *wait]
     try:
-        apt_get("install", "--yes", "--no-install-recommends", *keep, *wait, "--", *names)
+        try:
+            apt_get("install", *options, "--", *names)
+        except CommandError as error:
+            if not INTERRUPTED.search(str(error)):
+                raise
+            dpkg = ["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"]
+            run(dpkg, env={**os.environ, **QUIETLY}, timeout=SLOW)
+            apt_get("--fix-broken", "install", *options)
+            apt_get("install", *options, "--", *names)
     except CommandError as error:
         raise CommandError(f"{error}\n{unfetched}".rstrip()) from error
 

@@ -90,6 +90,21 @@ def test_check_mode_installs_nothing_and_announces_a_package_once_as_a_run_insta
 
 
 @pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`program(name, output)`: a program that says this, and the file with what it was called with."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def make(name: str, output: str) -> Path:
+        path, calls, answer = tmp_path / name, tmp_path / f"{name}.calls", tmp_path / f"{name}.answer"
+        answer.write_text(output)
+        path.write_text(f'#!/bin/sh\necho "$*" >> {calls}\ncat {answer}\n')
+        path.chmod(0o755)
+        return calls
+
+    return make
+
+
+@pytest.fixture
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A program apt-get that gives the next of these answers each time, and what it was told."""
     calls, answers = tmp_path / "calls", tmp_path / "answers"
@@ -122,6 +137,59 @@ def test_all_that_is_missing_comes_in_one_transaction_with_the_lists_of_now(apt)
     assert install.startswith("noninteractive --quiet install --yes --no-install-recommends ")
     assert "--force-confold" in install
     assert install.endswith(" -- git nginx")
+
+
+INTERRUPTED = "100|E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
+BROKEN = "100|E: Unmet dependencies. Try 'apt --fix-broken install' with no packages (or specify a solution)."
+
+
+@pytest.mark.parametrize("said", [INTERRUPTED, BROKEN])
+def test_an_interrupted_installation_is_completed_first(apt, program, said: str):
+    configured = program("dpkg", "")
+    calls = apt("0|", said)
+    packages.install(["git"])
+    assert configured.read_text() == "--force-confdef --force-confold --configure --pending\n"
+    lines = [line.removeprefix("noninteractive --quiet ") for line in calls.read_text().splitlines()]
+    assert lines[0] == "update"
+    assert lines[1] == lines[3]
+    assert lines[2].startswith("--fix-broken install --yes ")
+    assert lines[3].endswith(" -- git")
+
+
+def test_an_error_of_another_kind_is_not_repaired(apt, program):
+    configured = program("dpkg", "")
+    apt("0|", "100|E: Unable to locate package nginx")
+    with pytest.raises(CommandError):
+        packages.install(["nginx"])
+    assert not configured.exists()
+
+
+DPKG = (
+    "git\tinstalled\t\n"
+    "gone\tconfig-files\tghost\n"
+    "half\thalf-configured\t\n"
+    "libmagic1t64\tinstalled\tlibmagic1 (= 1:5.46-5)\n"
+    "exim4\tinstalled\tmail-transport-agent, default-mta (= 1)\n"
+)
+POLICY = (
+    "default-mta:\n  Installed: (none)\n  Candidate: 4.98\n  Version table:\n"
+    "libmagic1:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"
+)
+
+
+def test_a_name_that_only_another_package_provides_is_installed_with_that(program):
+    program("dpkg-query", DPKG)
+    asked = program("apt-cache", POLICY)
+    wanted = ["git", "libmagic1", "default-mta", "ghost", "half", "nginx"]
+    assert packages.are_installed(wanted) & set(wanted) == {"git", "libmagic1"}
+    assert asked.read_text() == "policy default-mta libmagic1\n"
+
+
+def test_apt_is_not_asked_for_names_that_dpkg_knows(program):
+    program("dpkg-query", DPKG)
+    asked = program("apt-cache", POLICY)
+    assert packages.are_installed(["git", "nginx"]) == {"git", "libmagic1t64", "exim4"}
+    assert not asked.exists()
 
 
 def test_the_lock_of_the_lists_is_waited_for(apt, monkeypatch: pytest.MonkeyPatch):
