@@ -15,6 +15,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._ownership im
     ownership_errors,
     question,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._passwords import hash_errors
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, role_options
 from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
     certificate_errors,
@@ -58,6 +59,9 @@ class ActionModule(ActionBase):
             errors += overridden_errors(task_vars)
         if not errors and name:
             errors = fleet_errors(entries, name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"])
+        if not errors:
+            with_sites = entries if "nginx_proxy" in roles else []
+            errors = hash_errors(with_sites, name, values)
         if not errors and "letsencrypt" in roles:
             errors = certificate_errors(entries, name, values)
         if not errors:

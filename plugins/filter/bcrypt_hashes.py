@@ -11,7 +11,7 @@ author: [the flask_ops.production authors (@flask-ops)]
 description:
   - Hashes each password. Another hash of the same password would be another text, and a change at each run. So a hash
     that is stored already and fits the password is kept.
-  - Needs libpass and bcrypt on the controller; or passlib, which works with a bcrypt older than 4.1.
+  - Before ansible-core 2.21, needs libpass and bcrypt on the controller; or passlib, which works with a bcrypt older than 4.1.
 positional: _input, stored
 options:
   _input:
@@ -35,28 +35,14 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.flask_ops.production.plugins.plugin_utils._passwords import HashError, bcrypt_hash
 
 
 def bcrypt_hashes(passwords, stored=None):
-    return {name: _hash(password, (stored or {}).get(name)) for name, password in passwords.items()}
-
-
-def _hash(password, stored):
     try:
-        from passlib.hash import bcrypt
-    except ImportError as error:
-        raise AnsibleFilterError(
-            "bcrypt_hashes: install libpass and bcrypt on the controller, or give hashes"
-        ) from error
-    try:
-        if stored and bcrypt.identify(stored) and bcrypt.verify(password, stored):
-            return stored
-        return bcrypt.using(ident="2b", rounds=12).hash(password)
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:  # none may show the password
-        raise AnsibleFilterError(
-            "bcrypt_hashes: the libraries of the controller cannot hash a password: libpass goes with any bcrypt, "
-            f"passlib with one older than 4.1 ({type(error).__name__})"
-        ) from None
+        return {name: bcrypt_hash(password, (stored or {}).get(name)) for name, password in passwords.items()}
+    except HashError as error:
+        raise AnsibleFilterError(f"bcrypt_hashes: {error}") from None
 
 
 class FilterModule:

@@ -11,10 +11,12 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import shlex
 import typing as t
 import urllib.parse
+import zoneinfo
 from collections.abc import Mapping
 
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import NAMES
@@ -224,23 +226,72 @@ def is_command(text: str) -> bool:
     return is_one_line(text) and bool(words) and not words[0].startswith("-") and not operators & set(words)
 
 
-NAMED_SCHEDULES = ("minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "semiannually", "yearly")
+NAMED_SCHEDULES = (
+    "minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "semiannually", "yearly", "annually",
+)  # fmt: skip
 
 
-def _times(number: str) -> str:
-    """One part of a date or time, as systemd.time(7) has it: any, one, several, a range, each so many."""
-    one = rf"(\*|({number})(\.\.({number}))?)(/0*[1-9][0-9]{{0,3}})?"
-    return f"{one}(,{one})*"
+class Numbers(t.NamedTuple):
+    """One part of a date or time, as systemd.time(7) has it: any, one, several, a range, each with a repetition."""
+
+    lowest: int
+    highest: int
+
+    def accepts(self, text: str) -> bool:
+        return text == "*" or all(self._is_one(part) for part in text.split(","))
+
+    def _is_one(self, text: str) -> bool:
+        found = re.fullmatch(r"([0-9]{1,4})(?:\.\.([0-9]{1,4}))?(?:/([0-9]{1,4}))?", text)
+        if not found:
+            return False
+        first, last, step = (int(number) if number else None for number in found.groups())
+        end = self.highest if last is None else last
+        # systemd refuses a repetition that never happens.
+        return (
+            first is not None
+            and self.lowest <= first <= end <= self.highest
+            and (step is None or (step > 0 and (last is not None or step <= end - first)))
+        )
 
 
-_DAY_NAME = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_DATE = rf"({_times('[12][0-9]{3}')}-)?{_times('0?[1-9]|1[0-2]')}[-~]{_times('0?[1-9]|[12][0-9]|3[01]')}"
-_SIXTY = _times("[0-5]?[0-9]")
-SCHEDULE_PARTS = (
-    rf"{_DAY_NAME}((,|\.\.){_DAY_NAME})*",
-    _DATE,
-    rf"{_times('[01]?[0-9]|2[0-3]')}:{_SIXTY}(:{_SIXTY})?",
-    r"UTC|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z_]+)+",
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+YEAR, MONTH, DAY, HOUR, SIXTY = Numbers(1970, 2199), Numbers(1, 12), Numbers(1, 31), Numbers(0, 23), Numbers(0, 59)
+
+
+def _are_days(word: str) -> bool:
+    """Weekdays and ranges of them, none of which goes over the end of a week."""
+    numbers = {day: number for number, name in enumerate(DAYS) for day in (name, name[:3])}
+    ranges = [part.split("..") for part in word.split(",")]
+    return all(
+        len(days) <= 2 and set(days) <= numbers.keys() and numbers[days[0]] <= numbers[days[-1]] for days in ranges
+    )
+
+
+def _is_date(word: str) -> bool:
+    found = re.fullmatch(r"(?:([^-~]+)-)?([^-~]+)[-~]([^-~]+)", word)
+    return found is not None and all(
+        part is None or numbers.accepts(part) for part, numbers in zip(found.groups(), (YEAR, MONTH, DAY), strict=True)
+    )
+
+
+def _is_time(word: str) -> bool:
+    hour, *sixties = word.split(":")
+    return len(sixties) in (1, 2) and HOUR.accepts(hour) and all(map(SIXTY.accepts, sixties))
+
+
+def is_time_zone(name: str) -> bool:
+    """A zone that the controller knows; where it knows none at all, a text that looks like one."""
+    if not re.fullmatch(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", name):
+        return False
+    known = [path for path in zoneinfo.TZPATH if os.path.isdir(path)]
+    return name == "UTC" or not known or any(os.path.isfile(os.path.join(path, name)) for path in known)
+
+
+SCHEDULE_PARTS: tuple[t.Callable[[str], bool], ...] = (
+    _are_days,
+    _is_date,
+    _is_time,
+    is_time_zone,
 )
 """Weekdays, date, time and time zone. Each may be left out, but not all of the first three."""
 
@@ -250,14 +301,12 @@ def is_schedule(text: str) -> bool:
     words, position = text.split(" "), 0
     if words[0] in NAMED_SCHEDULES:
         position, words = 3, words[1:]
-    elif re.fullmatch(SCHEDULE_PARTS[3], words[0]):
+    elif not any(is_part(words[0]) for is_part in SCHEDULE_PARTS[:3]):
         return False
     for word in words:
-        while position < len(SCHEDULE_PARTS) and not re.fullmatch(SCHEDULE_PARTS[position], word):
+        while position < len(SCHEDULE_PARTS) and not SCHEDULE_PARTS[position](word):
             position += 1
-        if position == len(SCHEDULE_PARTS) or any(
-            int(first) > int(last) for first, last in re.findall(r"([0-9]+)\.\.([0-9]+)", word)
-        ):
+        if position == len(SCHEDULE_PARTS):
             return False
         position += 1
     return True
@@ -348,7 +397,7 @@ RULES: dict[str, Rule] = {
     ),
     "source.path": matches(
         r"/[^\x00-\x1f\x7f]*",
-        "must be an absolute path on the controller",
+        "must be an absolute path on the controller; relative to the inventory, it is '{{ inventory_dir }}/../shop'",
         "/home/me/shop",
     ),
     "source.pypi": matches(
@@ -375,7 +424,12 @@ RULES: dict[str, Rule] = {
         "flask --app shop translate compile",
     ),
     "build.timeout": between(1, 7200, 600, "seconds"),
-    "packages[]": matches(r"[a-z0-9][a-z0-9+.-]+", "must be the name of a Debian package", "libpq-dev"),
+    "packages[]": matches(
+        # apt-get removes a package whose name is followed by a hyphen.
+        r"[a-z0-9][a-z0-9+.-]*([a-z0-9]|\+\+)",
+        "must be the name of a Debian package alone; a version is pinned by a file in /etc/apt/preferences.d",
+        "libpq-dev",
+    ),
     "extra_index": matches(
         r"https?://[^\s\x00-\x1f\x7f]+", "must be the URL of a package index", "https://packages.example.com/simple/"
     ),
@@ -405,7 +459,8 @@ RULES: dict[str, Rule] = {
     ),
     "env{value}": Rule(
         is_environment_value,
-        "must be a text without line breaks or control characters, a number or a boolean",
+        "must be a text without line breaks or control characters, a number or a boolean; a list or a dictionary is written as "
+        """JSON in quotes, such as '["a", "b"]', which Flask's from_prefixed_env() reads""",
         '"mail.example.com"',
     ),
     "health.path": matches(r"/[A-Za-z0-9._~/?=&%-]*", "must be a path that begins with '/'", "/healthz"),

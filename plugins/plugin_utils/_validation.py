@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from ansible_collections.flask_ops.production.plugins.module_utils._rotation import overlap
+from ansible_collections.flask_ops.production.plugins.plugin_utils._origin import is_changed
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import (
     RULES,
@@ -325,6 +326,8 @@ def _pair_errors(key: t.Any, value: t.Any, place: str, path: str) -> list[str]:
         # KEY=value in the place of a name would be a whole secret.
         name = re.split(r"[=:\s]", str(key), maxsplit=1)[0]
         return [f"{place}: the name {_shown(name)} {key_rule.says}{_good(f'{path}{{key}}')}"]
+    if is_changed(key, value):
+        return [f"{place}.{key}: YAML reads the value as something else than it is written; put it in quotes"]
     if value_rule and not value_rule.accepts(value):
         return [f"{place}.{key}: the value {value_rule.says}{_good(f'{path}{{value}}')}"]
     return []

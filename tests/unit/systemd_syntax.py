@@ -8,6 +8,8 @@ SCHEDULES = [
     "minutely", "hourly", "daily", "weekly", "monthly", "Mon", "*-*-15", "quarterly", "semiannually", "yearly", "daily UTC", "06:00",
     "06:00:30", "Mon 06:00", "Mon..Fri 06:00", "Sat,Sun 6:5", "*:0/15", "*:*:0/2", "*-*-01 04:00", "*-01,07-01 00:00",
     "2027-*-1/2 3..5:00", "*-*~01 23:59:59", "Fri *-*-13 13:13 Europe/Berlin", "Mon..Wed,Fri *-2..4-* 00:00 UTC",
+    "06:00 America/Port-au-Prince", "06:00 Etc/GMT+3", "Monday 06:00", "Monday..Friday,Sun 06:00", "annually", "06:00 GMT",
+    "06:00 America/Argentina/Buenos_Aires", "daily Asia/Ho_Chi_Minh", "9..12/2:15", "00/5:30",
 ]  # fmt: skip
 """Calendar events as systemd.time(7) has them. The scenario app_processes asks a real systemd about each."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flask_ops.production.plugins.filter import bcrypt_hashes as plugin
 from ansible_collections.flask_ops.production.plugins.filter.bcrypt_hashes import bcrypt_hashes
+from ansible_collections.flask_ops.production.plugins.plugin_utils import _passwords as passwords
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
 
 PASSWORD = "canary-7f1e22b0-ü"
@@ -30,14 +30,45 @@ def test_no_passwords_are_no_hashes():
     assert bcrypt_hashes({}, {"prometheus": "x"}) == {}
 
 
-def test_libraries_that_do_not_go_together_are_named_and_the_password_is_not(monkeypatch: pytest.MonkeyPatch):
-    from passlib.hash import bcrypt
+@pytest.fixture
+def helpless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller whose libraries fail, and quote the password."""
 
-    def fails(password: str) -> str:
+    def fails(password: str, *_: object, **__: object) -> str:
         raise ValueError(f"password cannot be longer than 72 bytes: {password}")
 
-    monkeypatch.setattr(bcrypt, "using", lambda **_: type("Fails", (), {"hash": staticmethod(fails)}))
-    with pytest.raises(AnsibleFilterError, match="libpass goes with any bcrypt") as raised:
-        plugin.bcrypt_hashes({"prometheus": PASSWORD})
+    monkeypatch.setattr(passwords, "do_encrypt", fails)
+
+
+@pytest.mark.usefixtures("helpless")
+def test_a_controller_that_cannot_hash_is_named_with_the_way_out_and_the_password_is_not():
+    with pytest.raises(AnsibleFilterError, match="pip install libpass bcrypt") as raised:
+        bcrypt_hashes({"prometheus": PASSWORD})
     assert PASSWORD not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+SITE = {"name": "shop", "basic_auth": {"alice": PASSWORD}}
+
+
+@pytest.mark.usefixtures("helpless")
+def test_the_check_names_each_place_that_needs_a_hash_and_its_page():
+    errors = passwords.hash_errors([{"name": "blog"}, SITE], "flask_apps", {"node_exporter_passwords": {"a": PASSWORD}})
+    assert [error.partition(":")[0] for error in errors] == [
+        "node_exporter_passwords",
+        "flask_apps[1] (shop).basic_auth",
+    ]
+    assert "docs/logs-and-metrics.md" in errors[0]
+    assert "docs/nginx.md" in errors[1]
+    assert PASSWORD not in str(errors)
+
+
+@pytest.mark.usefixtures("helpless")
+def test_who_gives_hashes_needs_no_libraries():
+    hashes = {"alice": "$6$rounds=5000$abc$" + "x" * 86}
+    assert passwords.hash_errors([{"name": "shop", "basic_auth": hashes}], "flask_apps", {}) == []
+    assert passwords.hash_errors([SITE | {"state": "absent"}], "flask_apps", {"node_exporter_passwords": {}}) == []
+
+
+def test_a_controller_that_can_hash_is_let_through():
+    assert passwords.hash_errors([SITE], "flask_apps", {"node_exporter_passwords": {"a": PASSWORD}}) == []

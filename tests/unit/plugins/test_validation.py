@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import LOG_RULES, RESERVED_NAMES, RULES
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
@@ -148,7 +151,7 @@ BAD: dict[str, list[Any]] = {
     "source.subdirectory": ["", "/a", "..", "a/../..", "a b", "-a", "a\n", "a/"],
     "source.wheel": ["", "shop-1.0-py3-none-any.whl", "/a/shop.whl", "/a/shop-1.0-py3-none-any.tar.gz", "/a/b c-1-py3-none-any.whl", "/a\n/b-1-py3-none-any.whl"],
     "python": ["", "python3", "3.10", "3", "3.12.1", "4.0", 3.12, "/usr/bin/../x", "/usr/bin/python3\n"],
-    "packages[]": ["", "libpq-dev=1", "-o", "Libpq", "a b", "./a.deb", "a\n", "gcc;id"],
+    "packages[]": ["", "libpq-dev=1", "libpq-dev:arm64", "nginx-", "nginx+", "-o", "Libpq", "a b", "./a.deb", "a\n", "gcc;id"],
     "constraints": ["", "/etc/passwd", "../x", "-c", "a b", "a\n"],
     "installer": ["", "poetry", "conda", True],
     "extra_index": ["", "packages.example.com", "file:///srv", "https://x y", "https://x\n"],
@@ -204,7 +207,8 @@ BAD: dict[str, list[Any]] = {
     "processes[].schedule": [
         "", "dayly", "Daily", "daily daily", "06:00 Mon", "25:00", "6", "*-13-01", "*-*-32", "mon 06:00", "06:00\n",
         "06:60", "* * * * *", "@daily", "06:00  UTC", "UTC", "Mon..Foo 06:00", "$x", "%h", "06:00;", True,
-        "*:0/0", "*:0/00", "6:9..00", "10..3:00", "*-12..1-1",
+        "*:0/0", "*:0/00", "6:9..00", "10..3:00", "*-12..1-1", "*/2:00", "*-*-31/2", "06:00 Europe/Berlinn", "Fri..Mon 06:00",
+        "06:00 UTC+1", "Mond 06:00", "1969-*-*", "06:00 ../etc/passwd",
     ],
     "processes[].instances": [0, -1, 65, True, "2", 1.5],
     "processes[].start_seconds": [0, -1, 301, True, 0.5],
@@ -863,6 +867,54 @@ def test_what_one_role_publishes_another_takes():
         for name, value in taken.items()
     }
     assert variable_errors(filled, EVERY_ROLE) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (["a"], "written as JSON in quotes"),
+        ({"a": 1}, "written as JSON in quotes"),
+    ],
+)
+def test_a_list_in_the_environment_gets_a_hint_at_json(value: Any, hint: str):
+    (error,) = errors_of(app(env={"HOSTS": value}))
+    assert error.startswith("flask_apps[0].env.HOSTS: ")
+    assert hint in error
+
+
+ENVIRONMENT = """
+flask_apps:
+  - name: shop
+    env:
+      ZIP: 01234
+      WINDOW: 12:30
+      VERSION: 1.10
+      "MASK" : 0x1F
+      ANSWER: yes  # a comment
+      DAY: 2026-11-30
+      RATE: 0.5
+      COUNT: 8
+      ON: true
+      TEXT: "01234"
+    secrets: {PIN: 0077, NUMBER: 42, SPACED: 1_000, LAST: off}
+"""
+
+
+def test_a_value_that_yaml_has_changed_is_refused_and_not_shown(tmp_path: Path):
+    path = tmp_path / "flask_servers.yml"
+    path.write_text(ENVIRONMENT)
+    loader = DataLoader()
+    (given,) = Templar(loader=loader, variables={}).template(loader.load_from_file(str(path))["flask_apps"])
+    errors = [
+        error for error in entry_errors([given], "flask_apps", ALL_ROLES) if "quotes" in error and "YAML" in error
+    ]
+    changed = {error.partition(":")[0].rpartition(".")[2] for error in errors}
+    assert changed == {"ZIP", "WINDOW", "VERSION", "MASK", "ANSWER", "DAY", "PIN", "SPACED", "LAST"}
+    assert "0077" not in str(errors)
+
+
+def test_a_value_without_a_file_is_taken_as_it_is():
+    assert errors_of(app(env={"RATE": 1.1, "ON": True, "COUNT": 668})) == []
 
 
 def test_a_misspelt_variable_gets_the_nearest_name():
