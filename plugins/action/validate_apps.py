@@ -114,9 +114,11 @@ class ActionModule(ActionBase):
                 result.update(answer)
                 return []
             foreign = answer["foreign"]
+            if name == "flask_apps":
+                result["warnings"] = left_over(answer["apps"], entries)
             if missing:
                 result["ansible_facts"] = answer["ansible_facts"]
-                result["warnings"] = wrong_clock(answer["seconds"])
+                result["warnings"] = [*result.get("warnings", []), *wrong_clock(answer["seconds"])]
                 facts = {key.removeprefix("ansible_"): value for key, value in answer["ansible_facts"].items()}
         places = [place_of(entry, name, index) for index, entry in enumerate(entries or [])]
         errors = platform_errors(facts, values) or ownership_errors(wanted, foreign, entries or [], places)
@@ -125,6 +127,16 @@ class ActionModule(ActionBase):
                 of_kind = {claim.what for claim in wanted if (claim.kind == "accounts") == of_accounts}
                 memory.keep(sorted(checked[of_accounts] | of_kind))
         return errors
+
+
+def left_over(deployed, entries):
+    """A warning for each app that is on the host and in no list: it runs on, and nothing manages it."""
+    names = {entry["name"] for entry in entries}
+    return [
+        f"{name} is deployed on this host and is not in flask_apps: add it with state: absent to remove it"
+        for name in deployed
+        if name not in names
+    ]
 
 
 def wrong_clock(seconds):

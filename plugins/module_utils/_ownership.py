@@ -39,6 +39,18 @@ UNITS = (
 TRANSIENT = "/run/systemd/transient/"
 
 
+SLOTS = "/etc/flask-ops"
+
+
+def deployed_apps() -> list[str]:
+    """The apps that have a slot on this host."""
+    try:
+        names = sorted(os.listdir(SLOTS))
+    except FileNotFoundError:
+        return []
+    return [name for name in names if any(os.path.isdir(f"{SLOTS}/{name}/{slot}") for slot in ("blue", "green"))]
+
+
 def account(name: str, comment: str, home: str) -> str:
     """Why a user or a group of this name is not the app's; empty where it is, and where there is neither."""
     try:

@@ -98,6 +98,11 @@ seconds:
   description: The clock of the host, in seconds since 1970.
   returned: always
   type: float
+apps:
+  description: The names of the apps that are deployed on the host.
+  returned: always
+  type: list
+  elements: str
 foreign:
   description: Of everything that was asked for, what exists and is not marked, with the reason.
   returned: always
@@ -134,10 +139,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found = foreign(module.params)
+        found, apps = foreign(module.params), ownership.deployed_apps()
     except (CommandError, OSError) as error:
         module.fail_json(msg=f"Cannot find out what belongs to the apps: {error}")
-    module.exit_json(changed=False, ansible_facts=facts(module), seconds=time.time(), foreign=found)
+    module.exit_json(changed=False, ansible_facts=facts(module), seconds=time.time(), foreign=found, apps=apps)
 
 
 def foreign(params: dict) -> dict[str, str]:

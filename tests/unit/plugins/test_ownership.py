@@ -213,6 +213,15 @@ def test_a_unit_that_a_run_has_made_for_a_moment_is_no_obstacle(monkeypatch: pyt
     assert unit(monkeypatch, "shop-preflight.service", FragmentPath=path, LoadState="loaded") == ""
 
 
+def test_an_app_is_deployed_where_it_has_a_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ownership, "SLOTS", str(tmp_path / "flask-ops"))
+    assert ownership.deployed_apps() == []
+    for path in ("shop/blue", "blog/green", "new"):
+        (tmp_path / "flask-ops" / path).mkdir(parents=True)
+    (tmp_path / "flask-ops" / "letsencrypt.json").touch()
+    assert ownership.deployed_apps() == ["blog", "shop"]
+
+
 # --- what is asked, and what is said ------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ def check(
     off: int = 0,
     known: bool = False,
     play: str = "one",
+    apps: tuple[str, ...] = (),
     **facts: Any,
 ) -> dict[str, Any]:
     """The result of the check of one app on a host with these facts, where this is foreign, and a clock that is off."""
@@ -48,6 +49,7 @@ def check(
         "ansible_facts": {f"ansible_{key}": value for key, value in (FACTS | facts).items()},
         "seconds": time.time() + off,
         "foreign": foreign or {},
+        "apps": list(apps),
     }
     task = mock.MagicMock(
         async_val=False, delegate_to=None, args={"name": "flask_apps", "roles": ["python_app", "gunicorn_systemd"]}
@@ -92,6 +94,15 @@ def test_a_later_play_asks_again_only_for_users_which_packages_may_have_brought(
 def test_what_was_wrong_is_asked_again():
     for _ in range(2):
         assert check(SHOP, {"shop": "the comment is Sally"})["failed"]
+
+
+def test_an_app_that_is_deployed_and_in_no_list_is_named_once():
+    (warning,) = check(SHOP, apps=("blog", "shop"))["warnings"]
+    assert warning == "blog is deployed on this host and is not in flask_apps: add it with state: absent to remove it"
+
+
+def test_an_app_of_the_list_is_none_of_those():
+    assert not check(SHOP, apps=("shop",))["warnings"]
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
