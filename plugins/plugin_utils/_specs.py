@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
+from ansible.errors import AnsibleFilterError
 
 Options = dict[str, dict[str, t.Any]]
 
@@ -80,7 +81,13 @@ def _merged(options: Options, more: Options) -> Options:
 
 def select(entries: list[dict[str, t.Any]], role: str) -> list[dict[str, t.Any]]:
     """Of each entry the options that a role knows."""
+    _check(entries)
     return [_known(entry, entry_options(role)) for entry in entries]
+
+
+def _check(entries: t.Any) -> None:
+    if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise AnsibleFilterError(f"a list of apps is needed, each a dictionary, not {type(entries).__name__}")
 
 
 def _known(given: Mapping[str, t.Any], options: Options) -> dict[str, t.Any]:
@@ -95,6 +102,7 @@ def _known(given: Mapping[str, t.Any], options: Options) -> dict[str, t.Any]:
 
 def with_defaults(entries: list[dict[str, t.Any]], role: str) -> list[dict[str, t.Any]]:
     """Each entry complete: an option that is not given has its default, or the value None."""
+    _check(entries)
     return [_complete(entry, entry_options(role)) for entry in entries]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
     ENTRIES,
     Options,
@@ -117,3 +118,10 @@ def test_the_elements_of_a_list_are_complete_too():
     (complete,) = with_defaults([{"name": "shop", "locations": [{"path": "/ws/"}]}], "nginx_proxy")
     (location,) = complete["locations"]
     assert (location["websocket"], location["allow"], location["timeout"]) == (False, [], None)
+
+
+@pytest.mark.parametrize("function", [select, with_defaults])
+@pytest.mark.parametrize("entries", [None, "shop", {"name": "shop"}, ["shop"], 7])
+def test_what_is_no_list_of_apps_is_refused_in_words(function: Any, entries: Any):
+    with pytest.raises(AnsibleFilterError, match="a list of apps is needed"):
+        function(entries, "python_app")
