@@ -13,6 +13,7 @@ import difflib
 import ipaddress
 import re
 import typing as t
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -225,7 +226,9 @@ def _is_slip(name: str, real: str, prefix: int = 0) -> bool:
     if name[:1] != real[:1]:
         return False
     allowed = min(2, max(1, (len(real) - prefix) // 5))
-    return abs(len(name) - len(real)) <= allowed and _edits(name, real) <= allowed
+    if abs(len(name) - len(real)) > allowed or (Counter(name) - Counter(real)).total() > allowed:
+        return False  # most names; what follows takes time
+    return _edits(name, real) <= allowed
 
 
 def _edits(one: str, other: str) -> int:
