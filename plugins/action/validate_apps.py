@@ -105,7 +105,7 @@ class ActionModule(ActionBase):
             for claim in claims(entries or [], roles, values, task_vars["inventory_hostname"])
             if claim.what not in checked[claim.kind == "accounts"]
         ]
-        missing, foreign = NEEDED - facts.keys(), {}
+        missing, foreign, users = NEEDED - facts.keys(), {}, []
         if wanted or missing:
             answer = self._execute_module(
                 "flask_ops.production.host_facts", module_args=question(wanted, values), task_vars=task_vars
@@ -113,7 +113,7 @@ class ActionModule(ActionBase):
             if answer.get("failed") or answer.get("unreachable"):
                 result.update(answer)
                 return []
-            foreign = answer["foreign"]
+            foreign, users = answer["foreign"], answer["users"]
             if name == "flask_apps":
                 result["warnings"] = left_over(answer["apps"], entries)
             if missing:
@@ -122,6 +122,13 @@ class ActionModule(ActionBase):
                 facts = {key.removeprefix("ansible_"): value for key, value in answer["ansible_facts"].items()}
         places = [place_of(entry, name, index) for index, entry in enumerate(entries or [])]
         errors = platform_errors(facts, values) or ownership_errors(wanted, foreign, entries or [], places)
+        if name == "chosen_apps" and not errors:
+            asked = {claim.what for claim in wanted if claim.kind == "accounts"}
+            errors = [
+                f"{place}.name: this host has no user for the app yet; run the playbook site first, which sets the app up"
+                for place, entry in zip(places, entries, strict=True)
+                if entry["name"] in asked - set(users)
+            ]
         if wanted and not errors:
             for of_accounts, memory in memories.items():
                 of_kind = {claim.what for claim in wanted if (claim.kind == "accounts") == of_accounts}

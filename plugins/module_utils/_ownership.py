@@ -51,6 +51,14 @@ def deployed_apps() -> list[str]:
     return [name for name in names if any(os.path.isdir(f"{SLOTS}/{name}/{slot}") for slot in ("blue", "green"))]
 
 
+def exists(name: str) -> bool:
+    """Whether the host has a user of this name."""
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
+
+
 def account(name: str, comment: str, home: str) -> str:
     """Why a user or a group of this name is not the app's; empty where it is, and where there is neither."""
     try:

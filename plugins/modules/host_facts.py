@@ -103,6 +103,11 @@ apps:
   returned: always
   type: list
   elements: str
+users:
+  description: Of the accounts that were asked for, the names of those that exist.
+  returned: always
+  type: list
+  elements: str
 foreign:
   description: Of everything that was asked for, what exists and is not marked, with the reason.
   returned: always
@@ -140,9 +145,12 @@ def main() -> None:
     )
     try:
         found, apps = foreign(module.params), ownership.deployed_apps()
+        users = [account["name"] for account in module.params["accounts"] if ownership.exists(account["name"])]
     except (CommandError, OSError) as error:
         module.fail_json(msg=f"Cannot find out what belongs to the apps: {error}")
-    module.exit_json(changed=False, ansible_facts=facts(module), seconds=time.time(), foreign=found, apps=apps)
+    module.exit_json(
+        changed=False, ansible_facts=facts(module), seconds=time.time(), foreign=found, apps=apps, users=users
+    )
 
 
 def foreign(params: dict) -> dict[str, str]:

@@ -19,6 +19,7 @@ SHOP = {
     "wsgi": "shop:create_app()",
     "domains": ["shop.example.com"],
 }
+BLOG = SHOP | {"name": "blog", "domains": ["blog.example.com"]}
 FACTS = {
     "distribution": "Debian",
     "distribution_major_version": "13",
@@ -42,6 +43,8 @@ def check(
     known: bool = False,
     play: str = "one",
     apps: tuple[str, ...] = (),
+    users: tuple[str, ...] = (),
+    name: str = "flask_apps",
     **facts: Any,
 ) -> dict[str, Any]:
     """The result of the check of one app on a host with these facts, where this is foreign, and a clock that is off."""
@@ -50,11 +53,17 @@ def check(
         "seconds": time.time() + off,
         "foreign": foreign or {},
         "apps": list(apps),
+        "users": list(users),
     }
     task = mock.MagicMock(
-        async_val=False, delegate_to=None, args={"name": "flask_apps", "roles": ["python_app", "gunicorn_systemd"]}
+        async_val=False, delegate_to=None, args={"name": name, "roles": ["python_app", "gunicorn_systemd"]}
     )
-    variables = {"flask_apps": [app], "ansible_play_hosts_all": ["web1"], "groups": {"all": ["web1"]}}
+    variables = {
+        "flask_apps": [BLOG, app],
+        name: [app],
+        "ansible_play_hosts_all": ["web1"],
+        "groups": {"all": ["web1"]},
+    }
     variables["inventory_hostname"] = "web1"
     task.get_play.return_value._uuid = play
     templar = Templar(loader=DataLoader(), variables=variables)
@@ -103,6 +112,16 @@ def test_an_app_that_is_deployed_and_in_no_list_is_named_once():
 
 def test_an_app_of_the_list_is_none_of_those():
     assert not check(SHOP, apps=("shop",))["warnings"]
+
+
+def test_a_deploy_of_an_app_that_the_host_has_never_seen_is_refused_with_the_way_out():
+    result = check(SHOP, name="chosen_apps")
+    assert result["failed"]
+    assert (
+        "flask_apps[1] (shop).name: this host has no user for the app yet; run the playbook site first" in result["msg"]
+    )
+    assert not check(SHOP, name="chosen_apps", users=("shop",), play="two").get("failed")
+    assert not check(SHOP, play="three").get("failed")
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
