@@ -117,10 +117,9 @@ def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> lis
                 continue
             if name in options and name != ENTRIES.get(role):
                 wrong = _value_errors(variables[name], options[name], name, name)
-                # Other collections have roles of the same names.
-                errors += [
-                    f"{error} (this variable is read by the role {role} of flask_ops.production)" for error in wrong
-                ]
+                # Other collections have roles of the same names, whose values are of other types.
+                hint = f" (this variable is read by the role {role} of flask_ops.production)"
+                errors += [error + hint if error.startswith(f"{name}: must be ") else error for error in wrong]
             elif near := _misspelt(name, variables[name], role):
                 errors.append(f"{name}: is not a variable of the role {role}; did you mean '{near}'?")
     if "nginx_proxy" in roles:
