@@ -286,7 +286,9 @@ def test_a_longer_request_line_or_header_is_answered_by_nginx(echo):
     ],
 )
 def test_a_static_file_has_the_type_of_its_suffix(echo, file, expected):
-    assert echo.ask(f"/assets/{file}").headers.get_content_type() == expected
+    headers = echo.ask(f"/assets/{file}").headers
+    assert headers.get_content_type() == expected
+    assert headers.get_content_charset() == ("utf-8" if expected.startswith("text/") else None)
 
 
 def test_names_and_paths_may_be_as_long_as_the_rules_allow(host):
