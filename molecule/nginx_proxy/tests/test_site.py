@@ -226,7 +226,8 @@ def test_a_location_has_a_limit_of_its_own(echo):
 
 def arrivals(site, path):
     """When each server-sent event came, in seconds after the first."""
-    times, began = [], None
+    times: list[float] = []
+    began = None
     with site.connect() as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {site.name}\r\nAccept-Encoding: gzip\r\n\r\n".encode())
         while len(times) < 3:
