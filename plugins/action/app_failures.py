@@ -8,8 +8,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.flask_ops.production.plugins.module_utils._failures import named
 from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
-
-AT_END = "flask_ops_failures_at_end"
+from ansible_collections.flask_ops.production.plugins.plugin_utils._run import SEVERAL_ROLES
 
 
 class ActionModule(ActionBase):
@@ -23,7 +22,7 @@ class ActionModule(ActionBase):
         failures = [tuple(known) for known in memory.recall(())]
         failures += [(app, text) for role in self._task.args["failures"] for app, text in role.items()]
         failures = list(dict.fromkeys(failures))
-        if task_vars.get(AT_END) and not self._task.args.get("at_end"):
+        if task_vars.get(SEVERAL_ROLES) and not self._task.args.get("at_end"):
             memory.keep(failures)
             return result
         if not failures:

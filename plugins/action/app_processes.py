@@ -18,6 +18,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._processes im
 class ActionModule(AppsAction):
     """Renders the files of every process that this host should run; the module brings them to their state."""
 
+    LAST = True
     _VALID_ARGS = frozenset(("apps", "releases", "files", "timer"))
 
     def run(self, tmp=None, task_vars=None):

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
-
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import SLOTS
@@ -32,7 +29,6 @@ class ActionModule(AppsAction):
             "server": app["server"],
             "grace": app["graceful_timeout"],
             "instances": app["instances"],
-            "by": f"{getpass.getuser()}@{socket.gethostname()}",
             "release_link": args.get("release_link", "").format_map(app),
             "probe_socket": args.get("probe_socket", "").format_map(app),
         }

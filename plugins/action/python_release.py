@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 import tempfile
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -19,6 +17,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._archive impo
     pack,
     packages_in,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._run import this_run
 
 PASSED_ON = (
     "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
@@ -34,7 +33,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         given = {app["name"]: app for app in arguments["apps"]}
-        arguments["by"] = f"{getpass.getuser()}@{socket.gethostname()}"
+        arguments["run"] = this_run(task_vars)
         arguments["proxies"] = sealed(json.dumps(arguments.get("proxies") or {}))
         apps, failures = self._described_all(given.values())
         result = self._build({**arguments, "apps": apps}, task_vars)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import glob
 import http.client
 import io
@@ -41,6 +40,7 @@ from dataclasses import asdict, dataclass, field, fields
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._files import (
     ensure_directory,
+    exclusive,
     link,
     make_directories,
     remove,
@@ -51,7 +51,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
 CERTBOT = "/opt/flask-ops/certbot/bin/certbot"
 CONFIG = "/etc/letsencrypt"
 WANTED = "/etc/flask-ops/letsencrypt.json"
-LOCK = "/run/flask-ops/letsencrypt.lock"
+LOCK = "/run/flask-ops/.letsencrypt.lock"
 
 HTTP_PORT = 80
 """Where a CA begins with HTTP-01, whatever the proxy's own port is."""
@@ -843,12 +843,7 @@ def publish(results: t.Iterable[Result], settings: Settings) -> None:
 def lock() -> t.Iterator[None]:
     """One at a time: the timer, or a run of Ansible. The second waits."""
     set_umask()
-    ensure_directory(os.path.dirname(LOCK))
-    # To open a file is enough to lock it: only root may.
-    handle = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        os.fchmod(handle, 0o600)
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with exclusive(LOCK):
         yield
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import grp
 import os
 import pwd
@@ -274,7 +275,8 @@ def write(path: str, content: bytes, mode: int, owner: str, group: str) -> None:
 
 def link(path: str, target: str) -> None:
     """Point a symbolic link somewhere, replacing it atomically by rename(2)."""
-    temporary = os.path.join(os.path.dirname(path), NEW_PREFIX + os.path.basename(path))
+    # Two processes may replace the same link at the same moment.
+    temporary = os.path.join(os.path.dirname(path), f"{NEW_PREFIX}{os.getpid()}.{os.path.basename(path)}")
     remove(temporary)
     os.symlink(target, temporary)
     os.rename(temporary, path)
@@ -301,6 +303,24 @@ def ensure_directory(path: str, mode: int = 0o755, owner: str = "", group: str =
     if owner:
         os.chown(path, _uid(owner), _gid(group))
     os.chmod(path, mode)
+
+
+@contextlib.contextmanager
+def private(path: str) -> t.Iterator[t.IO[str]]:
+    """A file to lock, which nobody but root can open. It is created where it is missing."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as stream:
+        os.fchmod(descriptor, 0o600)
+        yield stream
+
+
+@contextlib.contextmanager
+def exclusive(path: str) -> t.Iterator[None]:
+    """Hold a lock of the host as a whole; a second process waits for it."""
+    ensure_directory(os.path.dirname(path))
+    with private(path) as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def own(path: str, mode: int, owner: str, group: str) -> None:

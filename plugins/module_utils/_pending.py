@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory
+from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, private
 
 DIRECTORY = "/run/flask-ops"
 """Empty after a reboot, when every unit starts afresh and has read everything."""
@@ -20,7 +20,7 @@ DIRECTORY = "/run/flask-ops"
 
 def remember(unit: str) -> None:
     ensure_directory(DIRECTORY)
-    with open(_marker(unit), "w", encoding="utf-8"):
+    with private(_marker(unit)):
         pass
 
 

@@ -34,6 +34,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
     unit_properties,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State, Transaction
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import Run
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import Host as SwitchHost
 
 UNITS = "/etc/systemd/system"
@@ -96,8 +97,8 @@ class Result:
 class Host(SwitchHost):
     """The host's side: what the switch asks of systemd and of the file system, and what only processes need."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, run: Run | None = None) -> None:
+        super().__init__(run)
         self._started: dict[str, float] = {}
 
     def start(self, *units: str) -> None:
@@ -198,6 +199,11 @@ class Processes:
         self._by_unit = {unit: process for process in app.processes for unit in process.units}
 
     def run(self, check_mode: bool = False) -> Result:
+        with contextlib.nullcontext() if check_mode else self.host.lock(self.app.name):
+            self._bring(check_mode)
+        return self.result
+
+    def _bring(self, check_mode: bool) -> None:
         transaction = self.host.transaction(self._entries())
         changes = transaction.plan()
         plan = self._plan({change.entry.dest for change in changes})
@@ -216,7 +222,6 @@ class Processes:
             # What runs only since a moment ago may be one that ends again and again.
             self._watch({unit: self.host.invocation(unit) for unit in self._by_unit})
         self._summarize(self.host.now() - began)
-        return self.result
 
     # --- what is, and what should be ------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     own,
     remove,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import lock
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import Run, Step
 
 SLOTS = ("blue", "green")
 
@@ -154,8 +154,10 @@ class Result:
 class Host:
     """The host's side of the switch: systemd, the file system, sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run | None = None) -> None:
+        """:param run: the run that changes something; without it, nothing can be locked."""
         self._attempt = time.time()
+        self._owner = run
 
     def state(self, unit: str) -> str:
         return unit_properties(unit, "ActiveState").get("ActiveState", "")
@@ -262,9 +264,10 @@ class Host:
         rows = [row.split() for row in run(["ss", "--no-header", "--unix", *options]).splitlines()]
         return [row for row in rows if len(row) > 4 and os.path.dirname(row[4]) == directory]
 
-    def lock(self, app: App) -> contextlib.AbstractContextManager[None]:
+    def lock(self, app: str) -> contextlib.AbstractContextManager[Step]:
         """One run at a time: what a second one would see while the first works would not be true for long."""
-        return lock(app.name, app.by, PATIENCE)
+        assert self._owner is not None
+        return self._owner.lock(app, PATIENCE)
 
     def record(self, deploy: dict[str, object]) -> None:
         """Append a line to the log of the deploys."""
@@ -334,7 +337,7 @@ class Switch:
     # --- what should be --------------------------------------------------------------------------------------------
 
     def run(self, check_mode: bool = False) -> Result:
-        with contextlib.nullcontext() if check_mode else self.host.lock(self.app):
+        with contextlib.nullcontext() if check_mode else self.host.lock(self.app.name):
             current = self.slot_in_traffic()
             if current and not self.differences(current):
                 self._keep(current, check_mode)
@@ -679,7 +682,12 @@ def _by_slot(text: str, slot: str | None) -> str:
 
 def retire_app(app: App, host: Host, check_mode: bool = False) -> Result:
     """Take an app that is not wanted any more off the host: both slots, their files, the link."""
-    switch = Switch(app, host)
+    with contextlib.nullcontext() if check_mode else host.lock(app.name):
+        return _retire_app(Switch(app, host), check_mode)
+
+
+def _retire_app(switch: Switch, check_mode: bool) -> Result:
+    app, host = switch.app, switch.host
     traces = [slot for slot in SLOTS if switch._any_trace(slot)]
     entries = [entry for slot in SLOTS for entry in [*reversed(app.files[slot]), app.boot[slot]]]
     paths = [entry.dest for entry in entries if host.read(entry.dest).kind != "absent"]
@@ -690,12 +698,11 @@ def retire_app(app: App, host: Host, check_mode: bool = False) -> Result:
     result.summary = f"{app.name}: removed" if result.changed else f"{app.name}: not there"
     if check_mode or not result.changed:
         return result
-    with host.lock(app):
-        for slot in traces:
-            switch._retire(slot)
-        for path in paths:
-            host.remove(path)
-        # Logs are kept, but not for whoever gets the user's number next.
-        host.seal(f"/var/log/flask-ops/{app.name}")
-        host.reload_units()
+    for slot in traces:
+        switch._retire(slot)
+    for path in paths:
+        host.remove(path)
+    # Logs are kept, but not for the next user who gets the number of this one.
+    host.seal(f"/var/log/flask-ops/{app.name}")
+    host.reload_units()
     return result

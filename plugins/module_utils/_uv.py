@@ -8,14 +8,19 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import os
 import typing as t
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import ensure_directory, link, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+    ensure_directory,
+    exclusive,
+    link,
+    remove,
+    write,
+)
 
 UV = (
     "uv==0.13.9"
@@ -60,13 +65,9 @@ def ensure_uv(wheels: str = "") -> str:
     return f"{home}/bin/uv"
 
 
-@contextlib.contextmanager
-def locked() -> t.Iterator[None]:
+def locked() -> contextlib.AbstractContextManager[None]:
     """One run at a time installs programs: two apps may be deployed at once."""
-    ensure_directory(TOOLS)
-    with open(os.path.join(TOOLS, ".lock"), "a", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    return exclusive(os.path.join(TOOLS, ".lock"))
 
 
 def _install_uv(home: str, version: str, wheels: str) -> None:

@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - The failure of one app does not end a role. The role completes the other apps, and publishes C(<role>_failures).
   - This module prints each failure once, as it is, and fails with the names of the apps.
-  - Each role calls it at its end. In a play that sets the variable C(flask_ops_failures_at_end) to V(true), such a call
+  - Each role calls it at its end. In a play that sets the variable C(flask_ops_several_roles) to V(true), such a call
     only keeps the failures, and the play calls the module itself, with O(at_end=true), which reports all of them.
 author: [the flask_ops.production authors (@flask-ops)]
 options:

@@ -90,6 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import RUN, LockedError, Run
 from ansible_collections.flask_ops.production.plugins.module_utils._processes import (
     App,
     Host,
@@ -124,15 +125,16 @@ APP = {
 def main() -> None:
     set_umask()
     module = AnsibleModule(
-        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}},
+        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}, "run": RUN},
         supports_check_mode=True,
     )
     done: dict = {"changed": False, "apps": {}, "failures": {}, "diff": []}
     # Apps that lose processes come first: another one may get a unit of that name.
     params = sorted(module.params["apps"], key=lambda app: bool(app["processes"]))
+    run = Run(**module.params["run"])
     for app in params:
-        with FailureOf(app["name"], done["failures"], ProcessError, CommandError, OSError):
-            result = Processes(app_of(app, must_exist=not module.check_mode), Host()).run(module.check_mode)
+        with FailureOf(app["name"], done["failures"], ProcessError, LockedError, CommandError, OSError):
+            result = Processes(app_of(app, must_exist=not module.check_mode), Host(run)).run(module.check_mode)
             done["changed"] = done["changed"] or result.changed
             done["apps"][app["name"]] = {"summary": result.summary, "steps": result.steps}
             done["diff"] += result.diff

@@ -106,7 +106,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import RUN, LockedError, Run
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
     SLOTS,
     App,
@@ -129,7 +129,6 @@ APP = {
     "release_link": {"type": "str", "default": ""},
     "server": {"type": "str", "default": "gunicorn"},
     "grace": {"type": "float", "default": 30},
-    "by": {"type": "str", "default": ""},
     "health": {
         "type": "dict",
         "required": True,
@@ -160,13 +159,14 @@ APP = {
 def main() -> None:
     set_umask()
     module = AnsibleModule(
-        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}},
+        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}, "run": RUN},
         supports_check_mode=True,
     )
     done: dict = {"changed": False, "apps": {}, "failures": {}, "diff": []}
+    run = Run(**module.params["run"])
     for params in module.params["apps"]:
         with FailureOf(params["name"], done["failures"], SwitchError, LockedError, CommandError, OSError):
-            app, host = app_of(params, must_exist=not module.check_mode), Host()
+            app, host = app_of(params, run, must_exist=not module.check_mode), Host(run)
             if params["state"] == "absent":
                 result = retire_app(app, host, module.check_mode)
             else:
@@ -182,7 +182,7 @@ def main() -> None:
     module.exit_json(**done)
 
 
-def app_of(params: dict, must_exist: bool) -> App:
+def app_of(params: dict, run: Run, must_exist: bool) -> App:
     return App(
         name=params["name"],
         host=params["host"],
@@ -197,7 +197,7 @@ def app_of(params: dict, must_exist: bool) -> App:
         boot={slot: Entry.from_params(params[slot]["boot"]) for slot in SLOTS},
         server=params["server"],
         grace=params["grace"],
-        by=params["by"],
+        by=run.by,
         probe_socket=params["probe_socket"],
         instances=params["instances"],
     )

@@ -146,7 +146,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._app import A
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._files import opened, set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError, lock
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import RUN, LockedError, Run, Step
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
     Builder,
     Release,
@@ -200,8 +200,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict", "required": True, "options": APP},
             # By app and kind: where the action plugin has put what was asked for.
             "uploads": {"type": "dict", "default": {}},
-            # Who runs this, for those who find an app locked.
-            "by": {"type": "str", "default": "somebody"},
+            "run": RUN,
             "root": {"type": "str", "required": True},
             "environment_file": {"type": "str", "required": True},
             "credentials_file": {"type": "str", "default": ""},
@@ -227,28 +226,33 @@ def main() -> None:
         "diff": [],
     }
     warnings: list[str] = []
+    run = Run(**module.params["run"])
     for entry in module.params["apps"]:
         name, wait = entry["name"], module.params["lock_timeout"]
         with (
             FailureOf(name, result["failures"], ReleaseError, LockedError, CommandError, OSError),
-            contextlib.nullcontext() if module.check_mode else lock(name, module.params["by"], wait),
+            contextlib.nullcontext(Step(last=True)) if module.check_mode else run.lock(name, wait) as step,
         ):
-            work_on(entry, module.params, module.check_mode, result, warnings)
+            goes_on = work_on(entry, module.params, module.check_mode, result, warnings)
+            step.last = not goes_on or (step.last and name not in result["unmigrated"])
     for warning in warnings:
         module.warn(warning)
     module.exit_json(**result)
 
 
-def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings: list[str]) -> None:
-    """Do the step with one app, and add to the result. The caller holds the app's lock."""
+def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings: list[str]) -> bool:
+    """Do the step with one app, and add to the result. The caller holds the app's lock.
+
+    Return whether there is a release now, and the app's deploy goes on.
+    """
     app = app_of(entry, params)
     if entry["state"] == "absent":
         result["changed"] |= retire(app, entry["purge"], check_mode)
-        return
+        return False
     if check_mode and params["step"] == "migrate":
         # The caller has chosen the apps that need a migration. Their releases may not be there yet.
         result["changed"] = True
-        return
+        return False
     if not check_mode:
         require_user(app)
         if app.name not in params["pinned"]:
@@ -258,7 +262,7 @@ def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings:
     wanted = [] if release.complete or check_mode else [f"{app.name}/{kind}" for kind in lacking(app)]
     if wanted:
         result["wanted_uploads"] += wanted
-        return
+        return False
     if not release.complete:
         result["changed"] = True
         result["diff"].append(
@@ -279,6 +283,7 @@ def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings:
     result["releases"][app.name] = release.facts()
     if builder.unmigrated:
         result["unmigrated"].append(app.name)
+    return True
 
 
 def require_user(app: App) -> None:

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.plugin_utils._run import this_run
 
 
 def templated(
@@ -54,6 +55,9 @@ class RenderingAction(ActionBase):
 class AppsAction(RenderingAction):
     """An action that describes each app for the module of the same name. The failure of one app is its own."""
 
+    LAST = False
+    """Whether a deploy ends with this action."""
+
     def for_each_app(
         self,
         apps: t.Iterable[dict[str, t.Any]],
@@ -65,7 +69,8 @@ class AppsAction(RenderingAction):
         for app in apps:
             with FailureOf(app["name"], failures, AnsibleError):
                 described.append(describe(app))
-        result = self._execute_module(self._task.action, module_args={"apps": described}, task_vars=task_vars)
+        arguments = {"apps": described, "run": this_run(task_vars, last=self.LAST)}
+        result = self._execute_module(self._task.action, module_args=arguments, task_vars=task_vars)
         result.setdefault("failures", {}).update(failures)
         return result
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import re
 
 import pytest
 
@@ -90,7 +91,10 @@ def test_of_two_deploys_at_once_the_second_is_refused_by_name(host, deploy, sour
         assert first.result().status == 0, first.result().output
         report = clients.finish()
     assert refused.status != 0
-    assert "demo: another run works on this app: " in refused.output
+    assert re.search(r"demo: \S+@\S+ \(ansible-playbook, process \d+, since \S+\) works on this app", refused.output)
+    with host.sudo("httpbin"):
+        assert host.run("flock --nonblock /run/flask-ops/demo.lock true").rc != 0
+        assert "Permission denied" in host.run("cat /run/flask-ops/demo.lock").stderr
     assert not refused.changed
     assert report["failed"] == 0, report["failures"]
 

@@ -35,7 +35,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: list[str]):
             delegate_to=None,
             get_play=lambda: types.SimpleNamespace(_uuid="one"),
         )
-        return action.run(task_vars={"inventory_hostname": host, "flask_ops_failures_at_end": collecting})
+        return action.run(task_vars={"inventory_hostname": host, "flask_ops_several_roles": collecting})
 
     return call
 
@@ -96,7 +96,7 @@ def test_an_app_without_a_release_does_not_keep_the_others_from_their_slots():
             raise AnsibleActionFail("releases: there is no release of 'shop'")
         return app
 
-    result = action.for_each_app([{"name": "shop"}, {"name": "blog"}], describe, {})
+    result = action.for_each_app([{"name": "shop"}, {"name": "blog"}], describe, {"ansible_play_hosts": ["web1"]})
     assert result["sent"] == [{"name": "blog"}]
     assert result["failures"] == {"shop": "shop: releases: there is no release of 'shop'"}
 

@@ -290,10 +290,25 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path):
 
 
 def test_a_link_is_replaced_at_once_and_what_an_interrupted_run_left_is_no_obstacle(tmp_path: Path):
-    (tmp_path / ".flask-ops-new.link").symlink_to("left behind")
+    (tmp_path / f".flask-ops-new.{os.getpid()}.link").symlink_to("left behind")
     for target in ("one", "two"):
         link(str(tmp_path / "link"), target)
         assert str((tmp_path / "link").readlink()) == target
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_two_processes_that_replace_a_link_are_not_in_each_others_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rename = os.rename
+
+    def rename_late(old: str, new: str) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        link(str(tmp_path / "link"), "of the other")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", rename_late)
+    link(str(tmp_path / "link"), "of this one")
+    assert str((tmp_path / "link").readlink()) == "of this one"
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 

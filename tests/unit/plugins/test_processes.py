@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._files import Change, Entry, State
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import Step
 from ansible_collections.flask_ops.production.plugins.module_utils._processes import (
     MARKER,
     UNITS,
@@ -76,11 +77,13 @@ class FakeHost(Host):
         self.ends_at_once: set[str] = set()  # units, or releases
         self.does_not_start: set[str] = set()
         self.changes_left: float = float("inf")
+        self.locked = False
 
     def change(self, words: str) -> None:
         if self.changes_left <= 0:
             raise InterruptedRun
         self.changes_left -= 1
+        assert self.locked, "a change without the app's lock"
         self.log.append(words)
 
     # --- asking ----------------------------------------------------------------------------------------------------
@@ -99,6 +102,15 @@ class FakeHost(Host):
 
     def description(self, unit: str) -> str:
         return f"release {self.release(unit)}"
+
+    @contextlib.contextmanager
+    def lock(self, app: str) -> Iterator[Step]:
+        assert not self.locked
+        self.locked = True
+        try:
+            yield Step(last=True)
+        finally:
+            self.locked = False
 
     def journal(self, unit: str) -> str:
         return f"last words of {unit}"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _lock, _switch
+from ansible_collections.flask_ops.production.plugins.module_utils import _switch
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError
+from ansible_collections.flask_ops.production.plugins.module_utils._lock import Step
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics import last_deploys
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
     SLOTS,
@@ -132,14 +132,13 @@ class FakeHost(Host):
         return self.versions.get(server, "")
 
     @contextlib.contextmanager
-    def lock(self, app: App) -> Iterator[None]:
-        name = app.name
-        assert name not in self.locked
-        self.locked.add(name)
+    def lock(self, app: str) -> Iterator[Step]:
+        assert app not in self.locked
+        self.locked.add(app)
         try:
-            yield
+            yield Step(last=True)
         finally:
-            self.locked.discard(name)
+            self.locked.discard(app)
 
     def record(self, deploy: dict[str, Any]) -> None:
         if "record" in self.broken:
@@ -566,24 +565,20 @@ def test_the_log_is_one_line_for_each_switch(tmp_path: Path, monkeypatch: pytest
 # --- two runs at once ------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_waits_while_the_first_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_lock, "LOCKS", str(tmp_path / "locks"))
-    monkeypatch.setattr(_switch, "PATIENCE", 0.1)
-    with Host().lock(shop()):
-        with Host().lock(shop(name="blog")):
-            pass
-        refused = pytest.raises(LockedError, match=r"^shop: another run works on this app: me@laptop, process \d+")
-        with refused, Host().lock(shop()):
-            pass
-    with Host().lock(shop()):
-        pass
-
-
 def test_a_switch_is_locked_from_its_first_look_to_its_last_change(serving: FakeHost):
     serving.watch = lambda: assert_locked(serving)
     deploy(serving, "r2")
     retire_app(shop(), serving)
     assert serving.locked == set()
+
+
+def test_a_removal_looks_only_when_it_has_the_lock(serving: FakeHost):
+    looked: list[set[str]] = []
+    read = serving.read
+    serving.read = lambda path: looked.append(set(serving.locked)) or read(path)  # type: ignore[method-assign,func-returns-value]
+    retire_app(shop(), serving)
+    assert looked
+    assert all(locked == {"shop"} for locked in looked)
 
 
 def assert_locked(host: FakeHost) -> None:
