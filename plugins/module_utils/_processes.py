@@ -23,7 +23,7 @@ import contextlib
 import glob
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils import _pending
@@ -195,6 +195,7 @@ class Processes:
         self.host = host
         self.result = Result()
         self._touched: set[str] = set()
+        self._left_undone: list[str] = []
         self._invocations: dict[str, str] = {}
         self._by_unit = {unit: process for process in app.processes for unit in process.units}
 
@@ -299,7 +300,7 @@ class Processes:
             self._renew([unit for unit in renewed if unit not in first], plan.stale)
         except (ProcessError, CommandError, OSError) as error:
             self._go_back(plan, before, transaction)
-            raise ProcessError(f"{error}\n{self._what_runs(before)}") from error
+            raise ProcessError("\n".join([str(error), *self._left_undone, self._what_runs(plan, before)])) from error
         transaction.commit()
 
     def _stop(self, unit: str) -> None:
@@ -344,31 +345,55 @@ class Processes:
     # --- the way back ---------------------------------------------------------------------------------------------------
 
     def _go_back(self, plan: Plan, before: Before, transaction: Transaction) -> None:
-        """Files as before; and what ran before runs again, with them. What still runs as before is left alone."""
+        """Files as before; and what ran before runs again, with them. What still runs as before is left alone.
+
+        A failure of one step is reported after the reason, and the other steps follow.
+        """
         host = self.host
         for unit in plan.units:
             if unit not in before.enabled:
-                host.disable(unit)
+                self._back(host.disable, unit)
             if unit in self._touched:
-                host.end(unit)
-        transaction.revert()
-        host.reload_units()
+                self._back(host.end, unit)
+        self._back(transaction.revert)
+        self._back(host.reload_units)
         for unit in plan.units:
             if unit in before.enabled and not host.enabled(unit):
-                host.enable(unit)
+                self._back(host.enable, unit)
             if unit in self._touched and unit in before.ran:
-                host.start(unit)
+                self._back(self._start_again, unit)
             if unit in self._touched or unit not in before.remembered:
-                host.forget(unit)
+                self._back(host.forget, unit)
 
-    def _what_runs(self, before: Before) -> str:
+    def _back(self, step: Callable[..., None], *units: str) -> None:
+        try:
+            step(*units)
+        except (ProcessError, CommandError, OSError) as error:
+            self._left_undone.append(f"On the way back: {error}")
+
+    def _start_again(self, unit: str) -> None:
+        try:
+            self.host.start(unit)
+        except CommandError as error:
+            raise ProcessError(self._failure(unit, f"did not start again: {error}")) from error
+
+    def _what_runs(self, plan: Plan, before: Before) -> str:
         """What runs after the way back, by what systemd says of it."""
-        now = [
-            f"{unit} is {self.host.state(unit)} ({self.host.description(unit)})"
-            for unit in dict.fromkeys([*self._by_unit, *before.ran])
-            if self._is_there(unit)
-        ]
-        return f"Everything is as it was before: {'; '.join(now) or f'no process of {self.app.name} runs'}."
+        try:
+            units = dict.fromkeys([*self._by_unit, *before.ran])
+            states = {unit: self.host.state(unit) for unit in units}
+            ran = {unit for unit in units if unit in before.ran or unit not in plan.units}
+            same = all((state == "active") == (unit in ran) for unit, state in states.items())
+            now = [
+                f"{unit} is {state or 'inactive'}"
+                + (f" ({self.host.description(unit)})" if self._is_there(unit) else "")
+                for unit, state in states.items()
+                if self._is_there(unit) or unit in before.ran
+            ]
+        except CommandError as error:
+            return f"What runs is not known: {error}"
+        verdict = "Everything is" if same and not self._left_undone else "Not everything is"
+        return f"{verdict} as it was before: {'; '.join(now) or f'no process of {self.app.name} runs'}."
 
     # --- words ------------------------------------------------------------------------------------------------------------
 

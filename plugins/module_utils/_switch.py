@@ -316,6 +316,7 @@ class Switch:
         self.host = host
         self.result = Result()
         self._remarks: list[str] = []
+        self._left_undone: list[str] = []
 
     # --- what is -------------------------------------------------------------------------------------------------
 
@@ -414,9 +415,8 @@ class Switch:
             self._prepare(new)
             self._start_and_check(new)
         except (SwitchError, CommandError, OSError) as error:
-            if self._any_trace(new):
-                self._retire(new)
-            raise SwitchError(f"{error}\n{self._what_serves(old)}") from error
+            self._back(self._retire_trace, new)
+            raise self._with_what_serves(error, old) from error
         links = {path: self.host.link_target(path) for path in self._release_links()}
         try:
             self._flip(new)
@@ -424,11 +424,17 @@ class Switch:
             self._probe()
         except (SwitchError, CommandError, OSError) as error:
             self._flip_back(old, new, links)
-            raise SwitchError(f"{error}\n{self._what_serves(old)}") from error
-        if old:
-            self._drain(old)
-        if self._any_trace(other(new)):
-            self._retire(other(new))
+            raise self._with_what_serves(error, old) from error
+        try:
+            if old:
+                self._drain(old)
+            if self._any_trace(other(new)):
+                self._retire(other(new))
+        except (CommandError, OSError) as error:
+            raise SwitchError(
+                f"{self.app.name}: {new} serves {os.path.basename(self.app.release)}, but {other(new)} could not be "
+                f"stopped: {error}\nThe next run stops it."
+            ) from error
 
     def _check_server(self, old: str | None) -> None:
         """Refuse what is known to drop requests: an app may bring a gunicorn of its own."""
@@ -511,17 +517,31 @@ class Switch:
 
     def _flip_back(self, old: str | None, new: str, links: dict[str, str | None]) -> None:
         for path, target in links.items():
-            if target:
-                self.host.link(path, target)
-            else:
-                self.host.remove(path)
+            self._back(self._put_back, path, target)
         if old:
-            self._flip(old)
-            self._drain(new)
+            self._back(self._flip, old)
         else:
-            self.host.remove(self.app.slot_link)
-            self.host.remove(self.app.boot[new].dest)
-        self._retire(new)
+            self._back(self.host.remove, self.app.slot_link)
+            self._back(self.host.remove, self.app.boot[new].dest)
+        if self.slot_in_traffic() != new:
+            self._back(self._drain, new)
+            self._back(self._retire, new)
+
+    def _put_back(self, path: str, target: str | None) -> None:
+        if target:
+            self.host.link(path, target)
+        else:
+            self.host.remove(path)
+
+    def _back(self, step: Callable[..., object], *args: str | None) -> None:
+        """Take one step of the way back. A failure of it is reported after the reason, and the other steps follow."""
+        try:
+            step(*args)
+        except (SwitchError, CommandError, OSError) as error:
+            self._left_undone.append(f"On the way back: {error}")
+
+    def _with_what_serves(self, error: Exception, old: str | None) -> SwitchError:
+        return SwitchError("\n".join([str(error), *self._left_undone, self._what_serves(old)]))
 
     def _probe(self) -> None:
         """Ask through nginx, which connects anew to whatever slot the link names: the old one cannot answer."""
@@ -564,6 +584,10 @@ class Switch:
                 return
             self.host.sleep(0.05)
 
+    def _retire_trace(self, slot: str) -> None:
+        if self._any_trace(slot):
+            self._retire(slot)
+
     def _retire(self, slot: str) -> None:
         self._step(f"stop {slot}")
         self._stop(slot)
@@ -593,7 +617,16 @@ class Switch:
         return f"{self.app.name}: {what}. The last lines of {service}:\n{self.host.journal(service)}"
 
     def _what_serves(self, old: str | None) -> str:
-        return f"{old} still serves, as before." if old else "Nothing was serving before, and nothing is now."
+        now = self.slot_in_traffic()
+        if not old and not now:
+            return "Nothing was serving before, and nothing is now."
+        try:
+            if old and now == old and self.running(old):
+                return f"{old} still serves, as before."
+            units = [f"{unit} is {self.host.state(unit)}" for slot in SLOTS for unit in self.app.units(slot)]
+        except CommandError as error:
+            units = [f"systemd does not answer: {error}"]
+        return f"Traffic goes to {now or 'no slot'}: {'; '.join(units)}."
 
     def _diff(self, old: str | None, new: str) -> list[dict[str, str]]:
         """The files of the new slot beside those of the old one, which they replace in the app's life."""

@@ -101,7 +101,7 @@ class FakeHost(Host):
         return self.seconds - self.since[unit]
 
     def description(self, unit: str) -> str:
-        return f"release {self.release(unit)}"
+        return f"release {self.release_in(template_of(unit))}"
 
     @contextlib.contextmanager
     def lock(self, app: str) -> Iterator[Step]:
@@ -422,6 +422,43 @@ def test_a_failure_takes_everything_back_and_says_why(
     assert_runs(running, "r1")
     assert running.files == before["files"]
     assert not running.failed
+
+
+@pytest.mark.parametrize("broken", ["shop-beat.service", "shop-worker@1.service"])
+def test_the_way_back_goes_past_what_does_not_start_again(running: FakeHost, broken: str):
+    """A process is removed, the new release does not run, and one unit cannot even be started as before."""
+    running.ends_at_once.add("r2")
+    running.does_not_start.add("shop-beat.service")
+    running.does_not_start.add(broken)
+    with pytest.raises(ProcessError) as error:
+        deploy(running, "r2", WORKER, DIGEST)
+    reason, *rest = str(error.value).splitlines()
+    assert reason.startswith("shop: shop-worker@1.service did not ")
+    told = "\n".join(rest)
+    assert f"On the way back: shop: {broken} did not start again: Job failed" in told
+    assert f"last words of {broken}" in told
+    assert "Not everything is as it was before:" in told
+    assert f"{broken} is failed" in told
+    assert "shop-worker@2.service is active (release r1)" in told
+    works = [unit for unit in RUNNING if unit not in running.does_not_start and not unit.endswith(".timer")]
+    assert {unit: running.release(unit) for unit in works} == dict.fromkeys(works, "r1")
+
+
+@pytest.mark.parametrize("step", ["start", "forget"])
+def test_no_step_of_the_way_back_hides_the_reason(running: FakeHost, step: str, monkeypatch: pytest.MonkeyPatch):
+    running.ends_at_once.add("r2")
+    revert = FakeTransaction.revert
+
+    def revert_and_break(self: FakeTransaction) -> None:
+        revert(self)
+        monkeypatch.setattr(running, step, broken)
+
+    def broken(*units: str) -> None:
+        raise CommandError("systemd has gone away")
+
+    monkeypatch.setattr(FakeTransaction, "revert", revert_and_break)
+    with pytest.raises(ProcessError, match=r"^shop: shop-worker@1.service did not run for "):
+        deploy(running, "r2", *ALL)
 
 
 def test_a_broken_release_gets_one_instance_of_each_process_only(running: FakeHost):

@@ -722,6 +722,50 @@ def test_requests_that_reached_the_new_slot_are_served_before_it_is_stopped_agai
     assert not serving.queue
 
 
+def test_a_way_back_that_fails_hides_neither_the_reason_nor_what_serves(serving: FakeHost):
+    nginx_fails(serving)
+    serving.broken["stop shop-green"] = CommandError("shop-green.service did not stop within 65 s")
+    with pytest.raises(SwitchError) as error:
+        deploy(serving, "r2")
+    reason, back, serves = str(error.value).splitlines()
+    assert reason.startswith("shop: GET /healthz through nginx gave 502")
+    assert back == "On the way back: shop-green.service did not stop within 65 s"
+    assert serves == "blue still serves, as before."
+
+
+def test_a_slot_that_cannot_be_stopped_before_the_flip_does_not_hide_the_reason(serving: FakeHost):
+    unhealthy(serving)
+    serving.broken["stop shop-green"] = CommandError("no")
+    with pytest.raises(SwitchError, match=r"(?s)^shop: GET /healthz .*On the way back: no\nblue still serves"):
+        deploy(serving, "r2")
+
+
+def test_traffic_that_cannot_be_led_back_keeps_the_slot_that_it_goes_to(serving: FakeHost):
+    nginx_fails(serving)
+    serving.broken[f"link {LINK} -> blue"] = OSError("No space left on device")
+    with pytest.raises(SwitchError) as error:
+        deploy(serving, "r2")
+    assert "On the way back: No space left on device" in str(error.value)
+    assert "Traffic goes to green: " in str(error.value)
+    assert "still serves, as before" not in str(error.value)
+    assert serving.serves("green")
+
+
+def test_a_dead_slot_is_not_said_to_serve(serving: FakeHost):
+    unhealthy(serving)
+    crashed(serving)
+    with pytest.raises(SwitchError, match=r"Traffic goes to blue: .*shop-blue.service is (inactive|failed)"):
+        deploy(serving, "r2")
+
+
+def test_an_old_slot_that_cannot_be_stopped_is_named_with_what_serves(serving: FakeHost):
+    serving.broken["stop shop-blue"] = CommandError("did not stop")
+    with pytest.raises(SwitchError, match=r"^shop: green serves r2, but blue could not be stopped: did not stop"):
+        deploy(serving, "r2")
+    assert serving.serving() == "r2"
+    assert serving.deploys[-1]["result"] == "failed"
+
+
 def test_no_nginx_is_no_failure(serving: FakeHost):
     serving.nginx = None
     assert "; not checked through nginx, which does not run" in deploy(serving, "r2").summary
