@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from flask import Flask, request
+from flask import Flask, Response, request
 
 WHO = {"release": os.environ["FLASK_OPS_RELEASE"], "slot": os.environ["FLASK_OPS_SLOT"]}
 GO = Path("/srv/web/go")
@@ -69,6 +69,24 @@ def echo():
 def slow():
     time.sleep(float(request.args["seconds"]))
     return "done"
+
+
+class Upgraded(Response):
+    """As flask-sock does: gunicorn learns that nothing is left to answer."""
+
+    def __call__(self, environ, start_response):
+        raise StopIteration
+
+
+@app.get("/websocket")
+def websocket():
+    from simple_websocket import ConnectionClosed, Server
+
+    channel = Server.accept(request.environ)
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            channel.send(channel.receive())
+    return Upgraded()
 
 
 @app.get("/say")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import AppsAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import NO_RELEASE, AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import (
     command_line,
@@ -33,7 +33,7 @@ class ActionModule(AppsAction):
             return {"name": app["name"], "processes": []}
         releases = self._task.args["releases"]
         if app["name"] not in releases:
-            raise AnsibleActionFail(f"releases: there is no release of '{app['name']}'")
+            raise AnsibleActionFail(NO_RELEASE.format(**app))
         release = releases[app["name"]]
         return {
             "name": app["name"],

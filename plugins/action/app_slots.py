@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._switch import SLOTS
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import AppsAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._action import NO_RELEASE, AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
 
 
@@ -35,7 +35,7 @@ class ActionModule(AppsAction):
         release = {}
         if described_app["state"] == "present":
             if app["name"] not in args["releases"]:
-                raise AnsibleActionFail(f"releases: there is no release of '{app['name']}'")
+                raise AnsibleActionFail(NO_RELEASE.format(**app))
             release = args["releases"][app["name"]]
             described_app["release"] = release["path"]
             described_app["venv"] = release["venv"]

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import templated
 from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
@@ -57,6 +58,11 @@ class ActionModule(ActionBase):
         errors += misspelt_names(task_vars, roles, ["flask_apps"] if of_playbook else [], task_vars)
         if of_playbook:
             errors += overridden_errors(task_vars)
+            if constants.DEFAULT_PRIVATE_ROLE_VARS:
+                errors.append(
+                    "private_role_vars: the roles of a playbook hand their results on; set it to false in ansible.cfg, and "
+                    "unset ANSIBLE_PRIVATE_ROLE_VARS"
+                )
         if not errors and name:
             errors = fleet_errors(entries, name, task_vars["ansible_play_hosts_all"], task_vars["groups"]["all"])
         if not errors:

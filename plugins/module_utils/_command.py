@@ -7,6 +7,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import typing as t
 
@@ -87,9 +88,24 @@ def journal(unit: str, since: float) -> str:
     """
     shown = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=400", f"--unit={unit}"]
     try:
-        return telling_lines(run([*shown, f"--since=@{int(since)}"]))
+        return telling_lines(distinct(run([*shown, f"--since=@{int(since)}"])))
     except CommandError as error:
         return f"(no journal: {error})"
+
+
+def distinct(text: str) -> str:
+    """Each line once, in its last place. Lines that differ in numbers, such as a time, only, are the same.
+
+    >>> distinct("[10:00:01] no\\n[10:00:02] no\\nbut why")
+    '[10:00:02] no\\nbut why'
+    """
+    last: dict[str, str] = {}
+    for line in text.splitlines():
+        # The numbers of a traceback's frames matter.
+        key = line if line.startswith(" ") else re.sub(r"\d+", "0", line)
+        last.pop(key, None)
+        last[key] = line
+    return "\n".join(last.values())
 
 
 def last_lines(text: str, count: int = LAST_LINES) -> str:

@@ -12,6 +12,7 @@
         REVISION    where it came from
         .complete   written last: without it, the release is rebuilt
         .migrated   the migration has been run from this release
+        .live       it has been in traffic
         .checked    the pre-flight had nothing to say, with the environment of this digest
       environments/ virtual environments, see _environments.py
       old-static/   static files that a deploy took away, for pages from before it
@@ -69,6 +70,9 @@ from ansible_collections.flask_ops.production.plugins.module_utils._static impor
 
 ID_FORMAT = "2"
 """Goes into every release id. Raised when the same inputs no longer give the same release."""
+
+LIVE = ".live"
+"""The marker of a release that has been in traffic."""
 
 OLDEST_PYTHON = (3, 11)
 """The oldest version of Python that still gets fixes of security holes."""
@@ -251,6 +255,7 @@ class Builder:
             self.warnings += stepped_over(release)
         if app.linked_release("current") not in (None, release.id):
             self._step("keep-static", self._keep_static, changes=False)
+        mark_live(app)
         if obsolete(release):
             self._step("prune", self._prune)
 
@@ -440,7 +445,10 @@ def obsolete(new: Release) -> list[str]:
         present = [entry.path for entry in found]
     others = [path for path in present if os.path.basename(path) not in spared]
     complete = [path for path in others if os.path.exists(f"{path}/.complete")]
-    complete.sort(key=lambda path: os.stat(f"{path}/.complete").st_mtime, reverse=True)
+    # A release that was never in traffic, since it failed, takes no place of one that was.
+    complete.sort(
+        key=lambda path: (os.path.exists(f"{path}/{LIVE}"), os.stat(f"{path}/.complete").st_mtime), reverse=True
+    )
     # Once the new one is in traffic, what is previous now is one of the others. It stays until then, and is counted.
     previous = app.linked_release("previous")
     takes_its_place = previous is not None and app.linked_release("current") != new.id != previous
@@ -453,6 +461,14 @@ def half_built(app: App) -> list[str]:
     """The environments that no build has completed."""
     found = glob.glob(f"{glob.escape(app.environments)}/*")
     return [path for path in found if not os.path.exists(f"{path}/.complete")]
+
+
+def mark_live(app: App) -> None:
+    """Remember which releases have been in traffic. Every one was current or previous when the next one is built."""
+    for name in filter(None, map(app.linked_release, ("current", "previous"))):
+        release = Release(app, name, "", "")
+        if release.complete and not release.has(LIVE):
+            release.mark(LIVE)
 
 
 def stepped_over(release: Release) -> list[str]:

@@ -63,6 +63,9 @@ KILLED_AFTER = 5
 RELOADED_AFTER = 10
 """Seconds within which nginx serves by its new configuration after a reload."""
 
+LONGEST_START = 100_000
+"""Seconds to wait for a start, more than any ``TimeoutStartSec``: it is systemd that knows when to give up."""
+
 OLDEST_GUNICORN = (27, 0, 1)
 """Older ones with gthread drop 11 to 179 of 10,000 requests whenever a worker stops (gunicorn issue 3821)."""
 
@@ -189,7 +192,7 @@ class Host:
         self._attempt = time.time()
         with contextlib.suppress(CommandError):
             systemctl("reset-failed", *units)
-        systemctl("start", *units, timeout=300)
+        systemctl("start", *units, timeout=LONGEST_START)
 
     def stop(self, *units: str, sockets: str, grace: float) -> int:
         """Stop units; return how many connections to the sockets of that directory had to be cut after the grace."""
@@ -368,6 +371,12 @@ class Switch:
             self._step(name)
             if not check_mode:
                 repair()
+        if not check_mode and self.result.steps[:1] != [f"start {slot}"]:
+            # New settings of the health check would otherwise fail the next release, which has no part in it.
+            try:
+                self._healthy_answer(slot)
+            except SwitchError as error:
+                raise SwitchError(f"{error}\nNothing was stopped: {slot} is in traffic, as before.") from error
 
     def _switch(self, old: str | None, new: str, check_mode: bool) -> None:
         self.result.slot = new
@@ -469,6 +478,12 @@ class Switch:
         self._wait_until_healthy(slot)
 
     def _wait_until_healthy(self, slot: str) -> None:
+        health, answer = self.app.health, self._healthy_answer(slot)
+        self._step(f"GET {health.path} on {slot}: {answer}")
+        if health.lenient:
+            self._remarks.append(f"no health.path is given, GET / gave {answer} and {health.expected} will do")
+
+    def _healthy_answer(self, slot: str) -> int:
         """Ask the slot's own socket until it answers. Type=notify says ready before the app is imported."""
         health, service = self.app.health, self.app.units(slot)[1]
         deadline = self.host.now() + health.deadline
@@ -476,10 +491,7 @@ class Switch:
         while True:
             answer = self._answer(slot)
             if isinstance(answer, int) and health.accepts(answer):
-                self._step(f"GET {health.path} on {slot}: {answer}")
-                if health.lenient:
-                    self._remarks.append(f"no health.path is given, GET / gave {answer} and {health.expected} will do")
-                return
+                return answer
             if self.host.state(service) == "failed" or self.host.restarts(service) >= restarts + 3:
                 raise SwitchError(self._failure(slot, f"{service} ends again and again"))
             if self.host.now() >= deadline:

@@ -15,6 +15,11 @@ from ansible.plugins.loader import lookup_loader
 from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.plugin_utils._run import this_run
 
+NO_RELEASE = (
+    "releases: there is no release of '{name}'. In a playbook of this collection, the build comes first: run the whole "
+    "playbook, without --start-at-task"
+)
+
 
 def templated(
     templar: t.Any, variables: t.Mapping[str, t.Any], names: t.Container[str] | None = None

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import re
+import shutil
 
 import pytest
 
@@ -114,3 +115,23 @@ def test_a_rollback_says_that_it_goes_behind_a_migration(host, play, deploy, sou
     back = "import sqlite3; sqlite3.connect('/srv/demo/shared/data/demo.sqlite3', isolation_level=None).execute(sys.argv[1])"
     with host.sudo():
         host.check_output("python3 -c %s %s", f"import sys; {back}", "UPDATE alembic_version SET version_num = '0001'")
+
+
+def test_two_deploys_at_once_leave_web_and_processes_on_one_release(host, play, apps, source, tmp_path):
+    processes = [{"name": "idle", "command": "sleep 1000000", "start_seconds": 4}]
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    change(source, "one of two")
+    change(other, "the other one of two")
+
+    def ship(path):
+        return play(DEPLOY, app="demo", flask_apps=apps(demo={"source": {"path": str(path)}, "processes": processes}))
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for run in pool.map(ship, (source, other)):
+            assert run.status == 0, run.output
+    release = host.check_output("readlink /srv/demo/current").rpartition("/")[2]
+    shown = host.check_output("systemctl show --property Description --property ActiveState demo-idle@1.service")
+    assert release in shown
+    assert "ActiveState=active" in shown
+    assert play(DEPLOY, app="demo").status == 0

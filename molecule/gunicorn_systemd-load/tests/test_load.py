@@ -43,3 +43,32 @@ def test_no_request_fails_however_often_an_app_is_switched(
         assert report["failed"] == 0, report["failures"]
         assert report["long"]["total"] >= 2
         assert set(report["seen"]["release"]) == {"r1", "r2"}
+
+
+def test_websockets_before_a_switch_cost_no_post(switch, load, web, once):
+    """gunicorn 27.0.1 counted each of their connections as gone twice, and so dropped others when a worker stopped."""
+    name = "of-gthread"
+    with load(name, requests=300, clients=12, pause=0) as clients:
+        for release in ("r2", "r1"):
+            for _ in range(30):
+                open_and_close_a_websocket(web(name))
+            switched = switch(name, release)
+            assert switched.status == 0, switched.output
+        report = clients.finish()
+    assert report["failed"] == 0, report["failures"]
+
+
+def open_and_close_a_websocket(app):
+    """As a browser does: the handshake of RFC 6455, then a closing frame, which the server answers."""
+    with app.connect() as connection:
+        connection.sendall(
+            f"GET /websocket HTTP/1.1\r\nHost: {app.name}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(4096)
+        assert b" 101 " in answer.split(b"\r\n")[0]
+        connection.sendall(bytes([0x88, 0x82, 0, 0, 0, 0]) + (1000).to_bytes(2, "big"))
+        while connection.recv(4096):
+            pass

@@ -101,6 +101,13 @@ def test_an_app_without_a_release_does_not_keep_the_others_from_their_slots():
     assert result["failures"] == {"shop": "shop: releases: there is no release of 'shop'"}
 
 
+def test_a_run_that_skipped_the_build_asks_for_the_whole_playbook():
+    action = app_slots.ActionModule.__new__(app_slots.ActionModule)
+    task = {"name": "shop", "health": {}, "server": "gunicorn", "graceful_timeout": 30, "instances": 1}
+    with pytest.raises(AnsibleActionFail, match=r"no release of 'shop'.* without --start-at-task"):
+        action._described(task, {"releases": {}, "files": [], "boot": {}}, None)
+
+
 # --- releases --------------------------------------------------------------------------------------------------------
 
 

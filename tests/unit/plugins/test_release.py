@@ -29,6 +29,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
     Release,
     find,
+    mark_live,
     obsolete,
     resolve,
     retire,
@@ -398,6 +399,25 @@ def test_current_previous_and_new_are_kept_however_old_and_besides_the_others(tm
         (tmp_path / name).symlink_to(f"releases/{name}")
     assert obsolete_names(dataclasses.replace(new, app=app(tmp_path, keep=2))) == {"a", "b"}
     assert obsolete_names(dataclasses.replace(new, app=app(tmp_path, keep=0))) == {"a", "b", "c"}
+
+
+def test_releases_that_failed_do_not_push_out_one_that_was_in_traffic(tmp_path: Path):
+    release = releases(tmp_path, "good", "before", "now", "bad", "worse", "new", keep=2)
+    for name in ("good", "before"):
+        (tmp_path / "releases" / name / ".live").touch()
+    assert obsolete_names(release) == {"now", "bad", "worse"}
+
+
+def test_what_is_current_or_previous_is_remembered_as_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_release, "write", lambda path, *rest: Path(path).touch())
+    release = releases(tmp_path, "a", "previous", "current", "new")
+    for name in ("previous", "current"):
+        (tmp_path / name).symlink_to(f"releases/{name}")
+        python = tmp_path / "releases" / name / "venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.touch()
+    mark_live(release.app)
+    assert {path.parent.name for path in (tmp_path / "releases").glob("*/.live")} == {"previous", "current"}
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])

@@ -728,7 +728,7 @@ def test_a_way_back_that_fails_hides_neither_the_reason_nor_what_serves(serving:
     with pytest.raises(SwitchError) as error:
         deploy(serving, "r2")
     reason, back, serves = str(error.value).splitlines()
-    assert reason.startswith("shop: GET /healthz through nginx gave 502")
+    assert reason.startswith("shop: GET /healthz gave 502 through nginx")
     assert back == "On the way back: shop-green.service did not stop within 65 s"
     assert serves == "blue still serves, as before."
 
@@ -889,6 +889,16 @@ def test_a_slot_in_traffic_that_cannot_be_repaired_is_a_failure(serving: FakeHos
     serving.answers["r1"] = 500
     with pytest.raises(SwitchError, match="last words of shop-blue"):
         deploy(serving, "r1")
+
+
+def test_new_settings_of_the_health_check_are_judged_by_the_run_that_brings_them(serving: FakeHost):
+    serving.answers["r1"] = 404
+    with pytest.raises(SwitchError) as error:
+        deploy(serving, "r1")
+    assert str(error.value).startswith("shop: GET /healthz on blue's own socket gave 404 instead of 200 for ")
+    assert str(error.value).endswith("Nothing was stopped: blue is in traffic, as before.")
+    assert serving.serving() == "r1"
+    assert_one_slot(serving, "blue")
 
 
 def test_a_lost_link_is_made_again_and_no_other_slot_stays(serving: FakeHost):

@@ -77,6 +77,11 @@ def test_a_right_app_on_a_right_host_is_let_through():
     assert not check(SHOP).get("failed")
 
 
+def test_private_role_vars_are_refused_where_roles_hand_results_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "DEFAULT_PRIVATE_ROLE_VARS", True)
+    assert "- private_role_vars: " in check(SHOP)["msg"]
+
+
 def test_facts_that_somebody_has_gathered_are_not_given_again():
     assert set(check(SHOP)["ansible_facts"]) == {f"ansible_{name}" for name in FACTS}
     result = check(SHOP | {"name": "sally"}, {"sally": "the comment is Sally"}, known=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX, STRICT
 from gunicorn.config import Config  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 
 from tests.unit.systemd_syntax import read_by_systemd
 from tests.unit.templates.rendering import lines, published, render
@@ -74,6 +76,38 @@ def test_code_is_never_changed_by_a_reload():
 def test_systemd_waits_longer_than_gunicorn():
     assert ("TimeoutStopSec", "65") in service(graceful_timeout=60)
     assert gunicorn(graceful_timeout=60)["graceful_timeout"] == 60
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(5, "90"), (300, "300")])
+def test_a_start_may_take_as_long_as_the_health_check_waits(deadline: int, seconds: str):
+    assert ("TimeoutStartSec", seconds) in service(health={"path": "/", "deadline": deadline})
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """How each connection of gthread's was closed; every time, somebody else has closed its socket already."""
+    calls: list[bool] = []
+
+    def close(connection: TConn, graceful: bool = False) -> None:
+        calls.append(graceful)
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(TConn, "close", close)
+    return calls
+
+
+def test_a_socket_that_a_websocket_library_has_closed_is_no_error_in_gthread(closed: list[bool]):
+    gunicorn()
+    connection = TConn.__new__(TConn)
+    connection.close(graceful=True)
+    connection.close()
+    assert closed == [True, False]
+
+
+def test_other_worker_classes_are_left_as_they_are(closed: list[bool]):
+    gunicorn(worker_class="sync")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        TConn.__new__(TConn).close()
 
 
 def test_the_whole_sandbox_is_in_the_service_and_nothing_takes_it_back():
