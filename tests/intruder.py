@@ -6,6 +6,7 @@ Prints a JSON object: each try, and how it was refused, or null where it was not
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -50,6 +51,22 @@ def connect(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)
         client.connect(path)
+
+
+def reach(port: int) -> None:
+    """Reach a service of the host's: also a port that nobody listens on is in reach."""
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.9.1", port), timeout=3).close()
+
+
+def fill(directory: str) -> None:
+    """Write more than the memory of the host has."""
+    path = Path(directory, "intruder")
+    try:
+        with path.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3)
+    finally:
+        path.unlink()
 
 
 def command(*argv: str) -> None:
@@ -111,7 +128,15 @@ def tries(app: str, other: str, pid: int, seen: str) -> dict[str, Callable[[], A
         "connect to its own slots": lambda: connect(f"/run/flask-ops/{app}/current/1.sock"),
         "connect to another app": lambda: connect(f"/run/flask-ops/{other}/current/1.sock"),
         "talk to systemd itself": lambda: connect("/run/systemd/private"),
+        "ask nginx's counters": lambda: reach(9112),
+        "ask the exporter of nginx": lambda: reach(9113),
+        "read the profiles of mtail": lambda: reach(3903),
+        "ask the exporter of gunicorn": lambda: reach(9103),
         "stop a service": lambda: command("systemctl", "--no-ask-password", "stop", "cron.service", "nginx.service"),
+        # What all share.
+        "fill the shared memory of the host": lambda: fill("/dev/shm"),
+        "write into /run": lambda: write("/run/flask-ops/intruder"),
+        "take the lock of certificates": lambda: os.open("/run/flask-ops/letsencrypt.lock", os.O_RDONLY),
         # More rights.
         "become root": lambda: os.setuid(0),
         "become root by sudo": lambda: command("sudo", "-n", "true"),

@@ -1,6 +1,6 @@
 # Copyright: the flask_ops.production authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an app may not do: the systemd directives that every process of an app runs under.
+"""The systemd directives of every process of an app: what it may not do, and how much of the host it may take.
 
 Measured on systemd 252 and 257: gunicorn works under all of them, and ``systemd-analyze security`` rates the
 unit 1.3 and 1.1. The system-call filter is possible only because systemd, not gunicorn, binds the socket.
@@ -11,6 +11,9 @@ This module util is private to the collection.
 from __future__ import annotations
 
 from collections.abc import Collection
+
+HIDDEN_ADDRESS = "127.0.9.1"
+"""The address on the loopback of services that apps must not reach."""
 
 SANDBOX: tuple[tuple[str, str], ...] = (
     # The file system is read-only but for the paths that the app declares; homes and devices are not there at all.
@@ -44,6 +47,15 @@ SANDBOX: tuple[tuple[str, str], ...] = (
     ("SystemCallFilter", "@system-service"),
     ("SystemCallFilter", "~@privileged @resources"),
     ("SystemCallErrorNumber", "EPERM"),
+    # Exporters, mtail's profiles and nginx's counters listen there; databases and caches of apps on 127.0.0.1.
+    ("IPAddressDeny", HIDDEN_ADDRESS),
+    # Shared memory of its own: on the host's, an app could take the room for the heartbeats of another one's workers.
+    ("TemporaryFileSystem", "/dev/shm:size=25%,mode=1777"),
+    # Half of the memory is more than the workers of a slot are sized for (a quarter stays for the host, and a slot gets
+    # at most half of the rest). What an app keeps in /dev/shm, and in /tmp where that is in memory, is counted, too.
+    ("MemoryMax", "50%"),
+    # If the whole host runs out of memory, an app ends before nginx, SSH and a database.
+    ("OOMScoreAdjust", "500"),
 )
 
 BUILD: tuple[tuple[str, str], ...] = (

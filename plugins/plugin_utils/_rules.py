@@ -696,9 +696,9 @@ RULES: dict[str, Rule] = {
         r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9-]*)*", "must be the name of a collector of node_exporter", "cpu"
     ),
     "node_exporter_nginx_status": matches(
-        r"(http://(127\.0\.0\.1|\[::1\]|localhost):[0-9]{1,5}(/[A-Za-z0-9._-]+)*|unix:(/[A-Za-z0-9._-]+)+:(/[A-Za-z0-9._-]+)+)",
+        r"(http://(127\.0\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\]|localhost):[0-9]{1,5}(/[A-Za-z0-9._-]+)*|unix:(/[A-Za-z0-9._-]+)+:(/[A-Za-z0-9._-]+)+)",
         "must be a URL on the loopback, or unix:, the path of a socket, ':' and a path",
-        "http://127.0.0.1:9112/nginx_status",
+        "http://127.0.9.1:9112/nginx_status",
     ),
     "node_exporter_access_log": Rule(
         is_app_path, "must be an absolute path with {name} in it", "/var/log/nginx/{name}.access.log"

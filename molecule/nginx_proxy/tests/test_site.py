@@ -435,7 +435,7 @@ def test_every_request_is_a_line_of_json(host, echo):
 
 
 def test_nginx_tells_its_counters_to_this_host_alone(host, echo):
-    assert "Active connections" in host.check_output("curl --silent --fail http://127.0.0.1:9112/nginx_status")
+    assert "Active connections" in host.check_output("curl --silent --fail http://127.0.9.1:9112/nginx_status")
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((echo.address, 9112), timeout=10)
 

@@ -38,9 +38,9 @@ def test_all_else_listens_on_the_loopback_and_debians_own_services_do_not_run(ho
     ports = " or ".join(f"sport = :{port}" for port in (3903, 8125, 9103, 9113))
     listening = host.check_output(f"ss --no-header --listening --numeric --tcp --udp '( {ports} )'").splitlines()
     assert sorted((line.split()[0], line.split()[4]) for line in listening) == [
-        ("tcp", "127.0.0.1:3903"),
-        ("tcp", "127.0.0.1:9103"),
-        ("tcp", "127.0.0.1:9113"),
+        ("tcp", "127.0.9.1:3903"),
+        ("tcp", "127.0.9.1:9103"),
+        ("tcp", "127.0.9.1:9113"),
         ("udp", "127.0.0.1:8125"),
     ]
     for port in (3903, 9103, 9113):

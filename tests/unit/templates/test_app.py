@@ -6,9 +6,12 @@ import contextlib
 import errno
 import json
 import logging
+import logging.config
 import os
 import re
+import socket
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -159,16 +162,27 @@ def test_restarts_back_off_where_systemd_can(debian: str, expected: dict[str, st
         ({"limits": {"tasks": 100, "open_files": 1024}}, {"TasksMax": "100", "LimitNOFILE": "1024"}),
         ({"limits": {"memory_high": 400, "memory_max": 500}}, {"MemoryHigh": "400M", "MemoryMax": "500M"}),
         ({"limits": {"cpu_quota": 150, "cpu_weight": 50}}, {"CPUQuota": "150%", "CPUWeight": "50"}),
-        ({}, {"OOMPolicy": "continue"}),
+        ({"limits": {"memory_high": 400}}, {"MemoryHigh": "400M", "MemoryMax": "infinity"}),
+        ({}, {"OOMPolicy": "continue", "OOMScoreAdjust": "500", "MemoryMax": "50%"}),
     ],
 )
 def test_the_limits_of_a_slot(options: dict[str, Any], expected: dict[str, str]):
-    found = dict(service(**options))
-    assert {name: found[name] for name in expected} == expected
+    directives = service(**options)
+    assert {name: value for name, value in directives if name in expected} == expected
+    for name in expected:
+        assert [key for key, _ in directives].count(name) == 1
 
 
 def test_what_is_not_limited_is_not_mentioned():
-    assert not {"MemoryHigh", "MemoryMax", "CPUQuota", "CPUWeight"} & dict(service()).keys()
+    assert not {"MemoryHigh", "CPUQuota", "CPUWeight"} & dict(service()).keys()
+
+
+def test_shared_memory_is_bounded_and_the_apps_own():
+    assert ("TemporaryFileSystem", "/dev/shm:size=25%,mode=1777") in service()
+
+
+def test_temporary_files_are_on_the_disk():
+    assert ("Environment", "TMPDIR=/var/tmp") in service()
 
 
 def test_log_files_have_a_directory_of_the_apps_own():
@@ -178,9 +192,10 @@ def test_log_files_have_a_directory_of_the_apps_own():
 
 def test_what_prometheus_measured_is_gone_whenever_a_slot_stops():
     measured = service(metrics={"prometheus": True})
-    assert ("RuntimeDirectory", "flask-ops/shop-green") in measured
-    assert ("Environment", "PROMETHEUS_MULTIPROC_DIR=/run/flask-ops/shop-green") in measured
-    assert "RuntimeDirectory" not in dict(service())
+    assert ("TemporaryFileSystem", "/run/flask-ops-metrics:size=10%,mode=1777") in measured
+    assert ("Environment", "PROMETHEUS_MULTIPROC_DIR=/run/flask-ops-metrics") in measured
+    assert "RuntimeDirectory" not in dict(measured)
+    assert "flask-ops-metrics" not in str(service())
 
 
 def test_waitress_is_started_by_the_environments_python():
@@ -387,7 +402,60 @@ def test_errors_are_in_the_journal_in_any_case(logs: dict[str, Any], root: list[
     assert settings["root"]["handlers"] == root
     assert settings["loggers"]["gunicorn.error"]["propagate"]
     handler = settings["handlers"]["access"]
-    assert handler.get("filename", handler["class"]) == access
+    assert handler.get("filename", handler.get("class")) == access
+
+
+@pytest.mark.parametrize(
+    "place", ["nothing", "dangling link", "link", "loop", "fifo", "socket", "directory", "no directory"]
+)
+@pytest.mark.parametrize("access", [True, False])
+def test_whatever_an_app_puts_in_place_of_its_log_files_its_slots_start(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str, access: bool
+):
+    """Nor is a link followed: the lines go to the journal."""
+    other = tmp_path / "other"
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    paths = [logs / "access.log", logs / "error.log"]
+    for path in paths:
+        if place == "link":
+            other.write_text("")
+            path.symlink_to(other)
+        elif place == "dangling link":
+            path.symlink_to("/nowhere/at/all")
+        elif place == "loop":
+            path.symlink_to(path)
+        elif place == "fifo":
+            os.mkfifo(path)
+        elif place == "socket":
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(path))
+        elif place == "directory":
+            path.mkdir()
+    if place == "no directory":
+        logs.rmdir()
+    text = render("gunicorn.conf.py.j2", logs={"to": "files", "access": access})
+    settings: dict[str, Any] = {}
+    exec(text.replace("/var/log/flask-ops/shop", str(logs)), settings)  # noqa: S102
+    handlers = dict(vars(logging.root))
+    try:
+        logging.config.dictConfig(settings["LOGGING"])
+        logging.getLogger("gunicorn.access").info("%(r)s", ATOMS)
+        logging.getLogger("gunicorn.error").error("broke")
+        for handler in [*logging.root.handlers, *logging.getLogger("gunicorn.access").handlers]:
+            handler.close()
+    finally:
+        logging.root.handlers = handlers["handlers"]
+    told = capfd.readouterr().err
+    assert told.count("broke") == 1
+    if place == "nothing":
+        assert "broke" in paths[1].read_text()
+        assert not access or "/a%0ab" in paths[0].read_text()
+        assert paths[1].stat().st_mode & 0o7137 == 0
+        return
+    assert told.count("/a%0ab") == access
+    assert told.count("Its lines go to the journal") == 1 + access
+    assert not other.exists() or other.read_text() == ""
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import HIDDEN_ADDRESS, SANDBOX
 
 from tests.unit.templates.rendering import lines, published, render
 
@@ -84,7 +87,7 @@ def test_collectd_does_nothing_else_and_all_of_it_on_the_loopback():
         "LoadPlugin statsd",
         "LoadPlugin write_prometheus",
     ]
-    assert [line for line in written if line.startswith("Host ")] == ['Host "127.0.0.1"'] * 2
+    assert [line for line in written if line.startswith("Host ")] == ['Host "127.0.0.1"', f'Host "{HIDDEN_ADDRESS}"']
 
 
 @pytest.mark.parametrize(("debian", "library"), [("12", "libmicrohttpd12"), ("13", "libmicrohttpd12t64")])
@@ -107,3 +110,15 @@ def test_the_pattern_of_the_file_name_has_the_app():
     found = re.match(pattern, "/var/log/nginx/shop.access.log")
     assert found is not None
     assert found["app"] == "shop"
+
+
+def test_the_sandbox_of_apps_denies_the_address_of_the_exporters_and_of_nginxs_counters():
+    assert ("IPAddressDeny", HIDDEN_ADDRESS) in SANDBOX
+    roles = Path(__file__).resolve().parents[3] / "roles"
+    exporters = yaml.safe_load((roles / "node_exporter" / "vars" / "main.yml").read_text(encoding="utf-8"))
+    assert exporters["__node_exporter_hidden"] == HIDDEN_ADDRESS
+    for exporter in exporters["__node_exporter_loopback"]:
+        assert exporter["url"].startswith("http://{{ __node_exporter_hidden }}:")
+        assert "127.0.0.1:9" not in exporter["command"]
+    status = (roles / "nginx_proxy" / "templates" / "flask-ops-status.conf.j2").read_text(encoding="utf-8")
+    assert f"listen {HIDDEN_ADDRESS}:" in status
