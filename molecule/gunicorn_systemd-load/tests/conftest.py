@@ -30,6 +30,12 @@ def slot(host):
 
 
 @pytest.fixture
+def service(slot):
+    """`service("of-sync")`: the service of the slot in traffic."""
+    return lambda name: f"{name}-{slot(name)}.service"
+
+
+@pytest.fixture
 def switch(host, play):
     """`switch("of-sync", "r2", "r1", timeout=7)`: bring an app's traffic to each release, options of it changed."""
 

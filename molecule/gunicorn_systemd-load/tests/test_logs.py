@@ -85,3 +85,22 @@ def test_each_slot_starts_to_count_anew(host, web, slot):
         host.check_output(f"systemctl restart {serving}.service")
     assert "asked_total 1.0" in sync.ask("/metrics").body
     assert host.check_output("ls -d /run/flask-ops/of-sync-[bg]*").splitlines() == [f"/run/flask-ops/{serving}"]
+
+
+def test_whatever_an_app_puts_in_place_of_its_log_files_its_slot_starts(host, web, service):
+    place, unit = "/var/log/flask-ops/of-gevent", service("of-gevent")
+    with host.sudo():
+        host.check_output(f"sh -c 'cd {place} && mv access.log access.kept && mv error.log error.kept'")
+        host.check_output(
+            f"runuser -u of-gevent -- sh -c 'mkfifo {place}/access.log; ln -s /etc/shadow {place}/error.log'"
+        )
+        try:
+            host.check_output(f"systemctl restart {unit}")
+            answer = ask(web, "of-gevent", "/say")
+            assert answer.status == 200
+            journal = host.check_output(f"journalctl --output=cat --unit={unit} --since=-1min")
+        finally:
+            host.check_output(f"sh -c 'cd {place} && mv access.kept access.log && mv error.kept error.log'")
+            host.check_output(f"systemctl restart {unit}")
+    assert f"{place}/access.log: " in journal
+    assert [line for line in journal.splitlines() if answer.body in line and "/say" in line], journal
