@@ -3,7 +3,7 @@
 """What this collection's work is like, as metrics in the text format of Prometheus.
 
 The role ``node_exporter`` puts this file on the host, with the other module utils that it imports, and a timer runs
-it: ``python3 _metrics.py SETTINGS``. It needs Python's standard library alone. It writes files that node_exporter's
+it, with the settings as its argument. It needs Python's standard library alone. It writes files that node_exporter's
 textfile collector reads, each at once and whole.
 
 This module util is private to the collection.
