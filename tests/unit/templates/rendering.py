@@ -104,7 +104,12 @@ def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
             "sandbox": sandbox(**entry["sandbox"]),
         }
     if role == "node_exporter":
-        exporter = {"name": "nginx", "description": "metrics", "command": "/usr/bin/true"}
+        exporter = {
+            "name": "nginx",
+            "description": "metrics",
+            "command": "/usr/bin/true",
+            "url": "http://127.0.9.1:9113/metrics",
+        }
         return {"exporter": exporter | {"group": "adm", "before": "/usr/bin/true", "memory": "64M", "ends": 1}}
     return {"site" if role == "nginx_proxy" else "app": entry}
 
