@@ -62,7 +62,7 @@ def test_an_app_does_not_reach_the_services_of_the_host_on_the_loopback(host, se
             f"systemd-run --unit=flask-ops-listener python3 -c '{listen.replace('; socket', '; t = socket')}'"
         )
         deny = host.check_output(f"systemctl show --value --property IPAddressDeny {unit}")
-        asked = f"systemd-run --wait --pipe --quiet --property=User=of-sync --property=IPAddressDeny={deny} python3 -c"
+        asked = f"systemd-run --wait --pipe --quiet --collect --property=User=of-sync --property=IPAddressDeny={deny} python3 -c"
         assert host.run(f"{asked} '{probe.format('127.0.0.1', 9114)}'").rc == 0
         assert host.run(f"{asked} '{probe.format('127.0.9.1', 9113)}'").rc != 0
         host.run("systemctl stop flask-ops-listener.service")
