@@ -317,7 +317,8 @@ def test_32_33_after_a_reboot_in_the_middle_of_a_switch_the_old_slot_serves(
 @pytest.mark.usefixtures("once")
 def test_the_last_switches_are_in_a_log_and_in_the_status(host, play, root):
     modes = root("stat --format '%U %G %a' /var/log/flask-ops /var/log/flask-ops/deploys.jsonl").splitlines()
-    assert modes == ["root adm 750", "root adm 640"]
+    # The directories of apps are in it.
+    assert modes == ["root root 755", "root adm 640"]
     last = json.loads(root("tail -n 1 /var/log/flask-ops/deploys.jsonl"))
     assert (last["app"], last["from"], last["to"], last["result"]) == ("of-gthread", "r2", "r1", "ok")
     assert re.fullmatch(r"\S+@\S+ as \S+", last["by"])
