@@ -176,6 +176,18 @@ def main_is_a_table_of_contents(tree: Tree) -> Complaints:
             yield f"{path} has {lines} lines, more than {LONGEST_MAIN}: move work into files of its own"
 
 
+@promise(
+    ({"playbooks/site.yml": "- hosts: all\n  tasks: []\n"}, "playbooks/site.yml: a play has no strategy of its own"),
+    ({"playbooks/site.yml": "- {hosts: all, strategy: free}\n"}, "playbooks/site.yml: a play has no strategy of its own"),
+)
+def plays_go_step_by_step(tree: Tree) -> Complaints:
+    """By another strategy of the user's, such as free, a migration for the first host would run on several at once."""
+    for path in tree.files("playbooks/*.yml"):
+        for play in tree.yaml(path) or []:
+            if "hosts" in play and play.get("strategy") != "linear":
+                yield f"{path}: a play has no strategy of its own"
+
+
 # --- Variables -----------------------------------------------------------------------------------
 
 
