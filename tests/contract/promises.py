@@ -178,7 +178,10 @@ def main_is_a_table_of_contents(tree: Tree) -> Complaints:
 
 @promise(
     ({"playbooks/site.yml": "- hosts: all\n  tasks: []\n"}, "playbooks/site.yml: a play has no strategy of its own"),
-    ({"playbooks/site.yml": "- {hosts: all, strategy: free}\n"}, "playbooks/site.yml: a play has no strategy of its own"),
+    (
+        {"playbooks/site.yml": "- {hosts: all, strategy: free}\n"},
+        "playbooks/site.yml: a play has no strategy of its own",
+    ),
 )
 def plays_go_step_by_step(tree: Tree) -> Complaints:
     """By another strategy of the user's, such as free, a migration for the first host would run on several at once."""
