@@ -85,7 +85,7 @@ def test_a_broken_file_of_somebody_else_is_reported_while_nginx_serves_on(host, 
 
 
 def test_an_app_that_is_closed_is_reported_with_its_time(status, play):
-    closing = {"app": "demo", "flask_ops_app": "demo"}
+    closing = {"app": "demo"}
     assert play("flask_ops.production.maintenance", state="on", **closing).status == 0
     words = status()
     assert play("flask_ops.production.maintenance", state="off", **closing).status == 0
