@@ -46,7 +46,7 @@ def written(directory, files):
 
 def python(host, app, code):
     with host.sudo(app):
-        return host.check_output(f"cd / && /srv/{app}/releases/*/venv/bin/python -c '{code}'")
+        return host.check_output(f"cd / && $(ls -td /srv/{app}/releases/* | head -1)/venv/bin/python -c '{code}'")
 
 
 def test_projects_of_every_build_backend_are_installed(host, play, tmp_path):
