@@ -22,7 +22,8 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._run import t
 PASSED_ON = (
     "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
     "extras", "groups", "extra_requirements", "files", "build",
-    "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure", "sandbox",
+    "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure",
+    "accept_insecure", "server", "worker_class", "sandbox",
 )  # fmt: skip
 
 
@@ -67,7 +68,11 @@ class ActionModule(ActionBase):
         """An entry of the role as the module takes it, with the checksums of what is on the controller."""
         described = {key: app[key] for key in PASSED_ON if app.get(key) is not None}
         static = app.get("static") or {}
-        described |= {f"static_{key}": static[key] for key in ("path", "keep") if static.get(key) is not None}
+        described |= {f"static_{key}": static[key] for key in ("path", "url", "keep") if static.get(key) is not None}
+        described["deadline"] = (app.get("health") or {}).get("deadline") or 60
+        # Names alone: the values are on the host.
+        described["secret_names"] = sorted(app.get("secrets") or {})
+        described["given"] = sorted({*described["secret_names"], *(app.get("env") or {})})
         source = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
         for secret in ("deploy_key", "token"):
             described[secret] = sealed(source.pop(secret, ""))

@@ -51,12 +51,21 @@ class App:
     build_env: tuple[tuple[str, str], ...] = ()
     shared_paths: tuple[str, ...] = ()
     static_path: str = ""
+    static_url: str = "/static/"
     static_keep: int = 86400
     environment_file: str = ""
     credentials_file: str = ""
     migrate: str = ""
     migrate_timeout: int = 300
-    fail_on_insecure: bool | None = None
+    fail_on_insecure: bool = False
+    accept_insecure: tuple[str, ...] = ()
+    server: str = "gunicorn"
+    worker_class: str = "gthread"
+    deadline: int = 60
+    """Seconds that the app may take until it answers, which its import is part of."""
+    given: tuple[str, ...] = ()
+    """The names in ``env`` and ``secrets``."""
+    secret_names: tuple[str, ...] = ()
     keep: int = 3
     sandbox: tuple[tuple[str, str], ...] = tuple(sandbox())
     uploads: t.Mapping[str, str] = field(default_factory=dict)

@@ -24,7 +24,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils import _agent
 from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
     CommandError,
-    last_lines,
+    both_ends,
+    failed,
     systemctl,
     words,
 )
@@ -32,20 +33,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._sandbox impo
 from ansible_collections.flask_ops.production.plugins.module_utils._uv import proxies
 
 GROUP = "nogroup"
-
-REMEDIES = (
-    (r"(gcc|cc|g\+\+)'?: No such file|No such file or directory: '[^']*(gcc|cc|g\+\+)'|command '[^']*(gcc|cc)' failed", "packages: [gcc, python3-dev]"),
-    (r"Unable to find .*compiler|Unknown compiler|Python\.h: No such file", "packages: [gcc, python3-dev]"),
-    (r"pg_config executable not found", "packages: [libpq-dev, gcc, python3-dev]"),
-    (r"mysql_config|Can not find valid pkg-config name", "packages: [default-libmysqlclient-dev, pkg-config, gcc, python3-dev]"),
-    (r"ffi\.h: No such file", "packages: [libffi-dev, gcc, python3-dev]"),
-    (r"xmlsec1|libxml/xmlversion\.h|libxml2 and libxslt", "packages: [libxml2-dev, libxslt1-dev, gcc, python3-dev]"),
-    (r"openssl/.*\.h: No such file", "packages: [libssl-dev, gcc, python3-dev]"),
-    (r"pkg-config: not found|'pkg-config'", "packages: [pkg-config]"),
-    (r"setuptools-scm was unable to detect version", "build: {env: {SETUPTOOLS_SCM_PRETEND_VERSION: \"1.4.2\"}}"),
-)  # fmt: skip
-"""What a program says where something is missing, and the option of an app that provides it."""
-
 
 class Build:
     """One build. The unit starts with the first command, and :meth:`end` ends all that runs in it."""
@@ -71,7 +58,7 @@ class Build:
         """Run a program and return its standard output.
 
         :param name: what an error calls the command, where it is the user's own.
-        :raises CommandError: with the program's last lines, a remedy that is known before them.
+        :raises CommandError: with the first and last lines that the program printed.
         """
         request = {"argv": list(argv), "env": dict(env), "cwd": cwd, "timeout": timeout}
         answer = self._ask(request, timeout + 60, stdin)
@@ -81,9 +68,8 @@ class Build:
         if answer["status"] is None:
             raise CommandError(f"'{name}' did not end within {timeout:g} s")
         if answer["status"]:
-            said = f"{answer['stdout']}\n{answer['stderr']}"
-            reason = f"'{name}' ended with status {answer['status']}:\n{last_lines(said)}"
-            raise CommandError(self.without_secrets(f"{remedy(said)}{reason}"))
+            reason = failed(name, answer["status"], answer["stdout"], answer["stderr"])
+            raise CommandError(self.without_secrets(reason))
         return str(answer["stdout"])
 
     def read(self, path: str, option: str) -> str | None:
@@ -159,15 +145,7 @@ class Build:
         if self._complaints is None:
             return ""
         self._complaints.seek(0)
-        return last_lines(self._complaints.read(1 << 16).decode("utf-8", "replace"))
-
-
-def remedy(said: str) -> str:
-    """The packages that a build failed for, and the option that helps, as the beginning of an error."""
-    failed = re.findall(r"Failed (?:to )?build(?:ing wheel for)? `?([A-Za-z0-9][\w.=+!-]*)", said)
-    option = next((option for pattern, option in REMEDIES if re.search(pattern, said)), "")
-    package = f"{failed[0]} cannot be built. " if failed else ""
-    return f"{package}{f'Add {option} to the app. ' if option else ''}"
+        return both_ends(self._complaints.read(1 << 16).decode("utf-8", "replace"))
 
 
 def without_passwords(text: str, *urls: str) -> str:

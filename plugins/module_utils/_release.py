@@ -13,7 +13,7 @@
         .complete   written last: without it, the release is rebuilt
         .migrated   the migration has been run from this release
         .live       it has been in traffic
-        .checked    the pre-flight had nothing to say, with the environment of this digest
+        .checked    what the pre-flight has judged, and what it has warned of
       environments/ virtual environments, see _environments.py
       old-static/   static files that a deploy took away, for pages from before it
       shared/       what the app may write; outlives every release
@@ -40,7 +40,8 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.flask_ops.production.plugins.module_utils import _probe
+from ansible_collections.flask_ops.production.plugins.module_utils import _preflight, _probe
+from ansible_collections.flask_ops.production.plugins.module_utils._advice import with_advice
 from ansible_collections.flask_ops.production.plugins.module_utils._app import (
     App,
     ReleaseError,
@@ -108,6 +109,14 @@ class Release:
 
     def has(self, marker: str) -> bool:
         return os.path.exists(os.path.join(self.path, marker))
+
+    def migrated_before(self, other: Release) -> bool:
+        """Whether both have been migrated, and the other one after this one."""
+        try:
+            mine, theirs = (os.stat(os.path.join(release.path, ".migrated")) for release in (self, other))
+        except FileNotFoundError:
+            return False
+        return mine.st_mtime < theirs.st_mtime
 
     def mark(self, marker: str) -> None:
         write(os.path.join(self.path, marker), b"", 0o644, "root", "root")
@@ -249,15 +258,14 @@ class Builder:
                 for path in (release.path, *half_built(app)):
                     remove(path)
                 raise
-        if app.linked_release("current") != release.id:
-            # What is in traffic has proved itself; what is not must import before it may go there.
-            self._step("pre-flight", self._preflight, changes=False)
-            self.warnings += stepped_over(release)
-        if app.linked_release("current") not in (None, release.id):
-            self._step("keep-static", self._keep_static, changes=False)
+        # Also of the live release: its settings may be others.
+        self._step("pre-flight", self._preflight, changes=False)
+        self.warnings += stepped_over(release)
         mark_live(app)
         if obsolete(release):
             self._step("prune", self._prune)
+        if app.linked_release("current") not in (None, release.id):
+            self._keep_static()
 
     @property
     def unmigrated(self) -> bool:
@@ -271,11 +279,13 @@ class Builder:
         self.changed = self.changed or changes
         try:
             action()
-        except (CommandError, ReleaseError, OSError) as error:
-            current = self.release.app.linked_release("current")
+        except (CommandError, ReleaseError, OSError, ValueError) as error:
+            app = self.release.app
+            current = app.linked_release("current")
             serving = f"{current} still serves" if current else "nothing was serving before"
+            reason = with_advice(_preflight.masked(str(error), _preflight.secret_values(app)))
             raise ReleaseError(
-                f"{self.release.app.name}: {name} of release {self.release.id} failed; {serving}. {error}"
+                f"{app.name}: {name} of release {self.release.id} failed; {serving}. {reason}"
             ) from error
 
     def _build(self) -> None:
@@ -330,8 +340,8 @@ class Builder:
                 name=app.build_command,
             )
         for path in app.shared_paths:
-            # What the source holds where the app expects to write is not used.
             place = os.path.join(release.code, path)
+            self.warnings += hidden(build, place, f"{app.name}: shared_paths: {path}")
             build.run(["mkdir", "--parents", os.path.dirname(place)], env=variables)
             build.run(["rm", "--recursive", "--force", place], env=variables)
             build.run(["ln", "--symbolic", os.path.join(app.root, "shared", path), place], env=variables)
@@ -344,6 +354,12 @@ class Builder:
         if not app.static_path:
             return
         origin = os.path.join(release.code, app.static_path)
+        for path in app.shared_paths:
+            if f"{app.static_path}/".startswith(f"{path}/"):
+                raise ReleaseError(
+                    f"static.path: {app.static_path} is in shared_paths, and so holds what the app writes, which nginx "
+                    f"cannot read. Take {path} out of shared_paths, or name a directory of the source."
+                )
         inside = os.path.realpath(release.code) + os.sep
         if not os.path.isdir(origin) or not os.path.realpath(origin).startswith(inside):
             raise ReleaseError(f"static.path: the source has no directory '{app.static_path}'")
@@ -351,8 +367,14 @@ class Builder:
 
     def _keep_static(self) -> None:
         """The release in traffic is about to leave it. Pages that it made still ask for its static files."""
-        root = self.release.app.root
-        keep(f"{root}/current/static", f"{root}/old-static", self.release.app.static_keep)
+        app = self.release.app
+        try:
+            keep(f"{app.root}/current/static", f"{app.root}/old-static", app.static_keep)
+        except OSError as error:
+            # The way off a release that has filled the disk must not end here.
+            self.warnings.append(
+                f"{app.name}: the static files of the release before were not kept: pages that it made may lack some. {error}"
+            )
 
     def _provenance(self) -> str:
         source = self.release.app.source
@@ -367,51 +389,77 @@ class Builder:
         return "".join(f"{key}: {value}\n" for key, value in lines.items())
 
     def _preflight(self) -> None:
-        """Have the app imported where it will run. What passed without a word passes again in the same environment."""
+        """Have the app imported where it will run, and judge it; not again while nothing that decides has changed."""
         app, release = self.release.app, self.release
         marker, inputs = os.path.join(release.path, ".checked"), self._preflight_inputs()
-        if State.read(marker).content == inputs:
+        checked = read_json(marker)
+        if checked.get("inputs") == inputs:
             return
-        argv = [f"{release.venv}/bin/python", "-c", _probe.source(), app.wsgi]
+        argv = [f"{release.venv}/bin/python", "-c", _probe.source(), json.dumps(_preflight.request(app))]
+        limit = _preflight.limit(app)
+        # The probe has its own clock, and reports where the app was; systemd's is for a probe that hangs.
+        answer = self._in_sandbox("preflight", argv, limit + 30, "the pre-flight")
         try:
-            told = self._in_sandbox("preflight", argv, 120)
-        except CommandError as error:
-            raise ReleaseError(f"The app '{app.wsgi}' cannot be imported. {error}") from error
-        insecure, unwise = _probe.judge(json.loads(told.splitlines()[-1]))
-        if app.fail_on_insecure:
-            insecure, unwise = insecure + unwise, []
-        elif app.fail_on_insecure is False:
-            insecure, unwise = [], insecure + unwise
-        if insecure:
-            raise ReleaseError(f"The app '{app.wsgi}' is not safe to serve: {' '.join(insecure)}")
-        self.warnings += [f"{app.name}: {finding}" for finding in unwise]
-        if not unwise:
-            write(marker, inputs, 0o600, "root", "root")
+            told = json.loads(answer)
+        except ValueError:
+            raise ReleaseError(f"The pre-flight of '{app.wsgi}' gave no result: {answer[-500:]!r}") from None
+        reason = _preflight.explain(app, told)
+        if reason:
+            raise ReleaseError(reason)
+        found = _preflight.judge(app, told)
+        stopping = [finding for finding in found if finding.stops or app.fail_on_insecure]
+        if stopping:
+            names = ", ".join(dict.fromkeys(finding.name for finding in stopping))
+            reasons = " ".join(map(str, stopping))
+            raise ReleaseError(
+                f"The app '{app.wsgi}' is not safe to serve: {reasons}\n=> accept_insecure: [{names}] releases it as it is."
+            )
+        warned = {finding.name: str(finding) for finding in found}
+        # Once per release: what was reported of it before is known.
+        self.warnings += [
+            f"{app.name}: {text}" for name, text in warned.items() if name not in checked.get("warned", [])
+        ]
+        with contextlib.suppress(OSError):  # on a full disk, it is judged again next time
+            content = {"inputs": inputs, "warned": sorted({*warned, *checked.get("warned", [])})}
+            write(marker, json.dumps(content).encode(), 0o600, "root", "root")
 
-    def _preflight_inputs(self) -> bytes:
+    def _preflight_inputs(self) -> str:
         """A digest of what decides about a pre-flight, besides the release."""
         app = self.release.app
-        digest = hashlib.sha256(json.dumps([app.wsgi, app.fail_on_insecure, app.sandbox]).encode())
+        how = [app.server, app.worker_class, app.sandbox, app.static_url]
+        judged = [app.fail_on_insecure, sorted(app.accept_insecure)]
+        digest = hashlib.sha256(json.dumps([_preflight.request(app), how, judged]).encode())
         for path in filter(None, (app.environment_file, app.credentials_file)):
             digest.update(State.read(path).content)
-        return digest.hexdigest().encode()
+        return digest.hexdigest()
 
     def _migrate(self) -> None:
         app = self.release.app
-        self._in_sandbox("migrate", ["/usr/bin/env", *shlex.split(app.migrate)], app.migrate_timeout)
+        self._in_sandbox("migrate", ["/usr/bin/env", *shlex.split(app.migrate)], app.migrate_timeout, app.migrate)
         self.release.mark(".migrated")
 
-    def _in_sandbox(self, purpose: str, argv: list[str], timeout: int) -> str:
-        """Run a command as the app would run it: its user, its environment, its sandbox. Return what it said."""
+    def _in_sandbox(self, purpose: str, argv: list[str], timeout: int, shown: str) -> str:
+        """Run a command as the app would run it: its user, its environment, its sandbox. Return its output.
+
+        :param shown: the command in the user's words.
+        """
         app, release = self.release.app, self.release
         unit = f"{app.name}-{purpose}.service"
         wait_until_gone(unit, timeout)
+        environment = {
+            "FLASK_OPS_RELEASE": release.id,
+            "FLASK_OPS_SLOT": purpose,
+            "PATH": f"{release.venv}/bin:/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         properties = [
             *app.sandbox,
             ("WorkingDirectory", release.code),
             ("ReadWritePaths", os.path.join(app.root, "shared")),
             ("RuntimeMaxSec", str(timeout)),
-            ("Environment", f"PATH={release.venv}/bin:/usr/bin:/bin"),
+            # Of a process that is killed for its memory, the pre-flight itself reports the end.
+            ("OOMPolicy", "continue"),
+            *(("Environment", f"{name}={value}") for name, value in environment.items()),
             *([("EnvironmentFile", app.environment_file)] if app.environment_file else []),
             *([("LoadCredential", f"secrets.json:{app.credentials_file}")] if app.credentials_file else []),
         ]
@@ -419,17 +467,20 @@ class Builder:
         try:
             return run(
                 ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
+                + [f"--description={app.name}: {purpose} of release {release.id}"]
                 + [f"--uid={app.user}", f"--gid={app.user}"]
                 + [f"--property={name}={value}" for name, value in properties]
                 + ["--"]
                 + [word.replace("$", "$$") for word in argv],
                 timeout=timeout + 30,
+                shown=shown,
             )
         except CommandError as error:
             if time.monotonic() - began < timeout:
                 raise
-            # systemd ends it, and says nothing.
-            raise CommandError(f"It was stopped, since it had not ended after {timeout} seconds. {error}") from error
+            # systemd ends it, and prints nothing.
+            option = f" ({purpose}_timeout)" if purpose == "migrate" else ""
+            raise CommandError(f"It was stopped after {timeout} seconds{option}. {error}") from error
 
     def _prune(self) -> None:
         for path in obsolete(self.release):
@@ -468,29 +519,56 @@ def mark_live(app: App) -> None:
     for name in filter(None, map(app.linked_release, ("current", "previous"))):
         release = Release(app, name, "", "")
         if release.complete and not release.has(LIVE):
-            release.mark(LIVE)
+            with contextlib.suppress(OSError):  # on a full disk, the next run does
+                release.mark(LIVE)
+
+
+def hidden(build: Build, place: str, option: str) -> list[str]:
+    """The warning that the source has files where the app is to write, which it will not see."""
+    argv = ["find", place, "!", "-type", "d", "-printf", "%P\\n"]
+    try:
+        names = sorted(build.run(argv, env=build_environment(build.app)).splitlines())
+    except CommandError:
+        return []  # nothing is there
+    if not [name for name in names if os.path.basename(name) not in (".gitkeep", ".gitignore", ".keep")]:
+        return []
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"{option} is in the source with {len(names)} files ({shown}), which the app does not see: it finds those of 'shared'"]
 
 
 def stepped_over(release: Release) -> list[str]:
-    """What to say when traffic goes back to a release behind a migration, which nothing undoes."""
+    """The warning that traffic goes back to a release behind a migration, which nothing undoes."""
     app = release.app
     current = app.linked_release("current")
-    if not app.migrate or not release.has(".migrated") or not current or current == release.id:
+    if not app.migrate or not current or current == release.id:
         return []
-    now = Release(app, current, "", "")
-    if not now.has(".migrated") or 0 < len(migrations(now)) <= len(migrations(release)):
+    live = Release(app, current, "", "")
+    if not release.migrated_before(live):
         return []
-    words = f"goes back behind the migration of release {current}, which is not undone: its database must do for {release.id}"
-    return [f"{app.name}: {words}"]
+    theirs = migrations(live)
+    if theirs and theirs <= migrations(release):
+        return []
+    words = f"goes back behind the migration of release {current}, which is not undone"
+    return [f"{app.name}: {words}: {release.id} must work with the database as it is"]
 
 
 def migrations(release: Release) -> set[str]:
     """The files of a release by which its database is brought up to date, as Alembic and Django keep them."""
-    return {
-        os.path.relpath(path, release.code)
-        for kind in ("versions", "migrations")
-        for path in glob.glob(f"{glob.escape(release.code)}/**/{kind}/*.py", recursive=True)
-    }
+    found: set[str] = set()
+    # The release alone: a link may lead to where the app writes.
+    for directory, _directories, names in os.walk(release.code, followlinks=False):
+        if os.path.basename(directory) in ("versions", "migrations"):
+            found.update(os.path.relpath(f"{directory}/{name}", release.code) for name in names if name.endswith(".py"))
+    return found
+
+
+def read_json(path: str) -> dict[str, t.Any]:
+    """The object in a file; an empty one if there is none."""
+    try:
+        found = json.loads(State.read(path).content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def wait_until_gone(unit: str, timeout: float) -> None:

@@ -14,8 +14,8 @@ import time
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
     CommandError,
+    both_ends,
     journal,
-    last_lines,
     systemctl,
     unit_properties,
 )
@@ -88,4 +88,4 @@ def _refusals(log: str, start: int) -> str:
             found = [f"[emerg] {match[1]}" for match in map(REFUSAL.search, stream) if match]
     except OSError:
         return ""
-    return last_lines("\n".join(dict.fromkeys(found)))
+    return both_ends("\n".join(dict.fromkeys(found)))

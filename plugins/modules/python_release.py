@@ -12,8 +12,8 @@ description:
   - A release is a directory that holds an app's code and its virtual environment and never changes once it is
     complete. Its id derives from what goes into it, so the same inputs give the same release, and a second run
     changes nothing.
-  - A new release is built, and imported once as the app's user in the app's environment and sandbox; what it says of
-    its settings is judged. Nothing goes into traffic here.
+  - A new release is built, and imported once as the app's user in the app's environment and sandbox; its
+    settings are judged, also those of the live release whenever they change. Nothing goes into traffic here.
   - With O(step=migrate), the migration of a release is run, unless it has been.
   - A virtual environment is shared by all releases of an app that need the same, and is built once.
   - One run at a time works on an app; another one waits for O(lock_timeout) seconds.
@@ -182,10 +182,17 @@ APP: dict[str, dict[str, t.Any]] = {
     "shared_paths": {"type": "list", "elements": "str", "default": []},
     "static_path": {"type": "str", "default": ""},
     "secrets_in": {"type": "str", "choices": ["environment", "credentials"], "default": "environment", "no_log": False},
+    "static_url": {"type": "str", "default": "/static/"},
     "static_keep": {"type": "int", "default": 86400},
     "migrate": {"type": "str", "default": ""},
     "migrate_timeout": {"type": "int", "default": 300},
-    "fail_on_insecure": {"type": "bool"},
+    "fail_on_insecure": {"type": "bool", "default": False},
+    "accept_insecure": {"type": "list", "elements": "str", "default": []},
+    "server": {"type": "str", "default": "gunicorn"},
+    "worker_class": {"type": "str", "default": "gthread"},
+    "deadline": {"type": "int", "default": 60},
+    "given": {"type": "list", "elements": "str", "default": []},
+    "secret_names": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "sandbox": {"type": "dict", "default": {}},
 }
 
@@ -335,12 +342,19 @@ def app_of(entry: dict, params: dict) -> App:
         sandbox=tuple(sandbox(**entry["sandbox"])),
         shared_paths=tuple(entry["shared_paths"]),
         static_path=entry["static_path"],
+        static_url=entry["static_url"],
         static_keep=entry["static_keep"],
         environment_file=params["environment_file"].format_map(entry),
         credentials_file=params["credentials_file"].format_map(entry) if in_credentials else "",
         migrate=entry["migrate"],
         migrate_timeout=entry["migrate_timeout"],
         fail_on_insecure=entry["fail_on_insecure"],
+        accept_insecure=tuple(entry["accept_insecure"]),
+        server=entry["server"],
+        worker_class=entry["worker_class"],
+        deadline=entry["deadline"],
+        given=tuple(entry["given"]),
+        secret_names=tuple(entry["secret_names"]),
         keep=params["keep"],
         uploads=params["uploads"].get(entry["name"], {}),
     )

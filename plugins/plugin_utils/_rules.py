@@ -19,6 +19,7 @@ import urllib.parse
 import zoneinfo
 from collections.abc import Mapping
 
+from ansible_collections.flask_ops.production.plugins.module_utils._preflight import FINDINGS
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import NAMES
 
 
@@ -484,6 +485,9 @@ RULES: dict[str, Rule] = {
         r"(\[[0-9a-f:]+\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252}):[1-9][0-9]{0,4}",
         "must be a host and a port",
         "127.0.0.1:8125",
+    ),
+    "accept_insecure[]": Rule(
+        lambda name: name in FINDINGS, f"must be one of {', '.join(sorted(FINDINGS))}", "no_secret_key"
     ),
     "sandbox.without[]": Rule(
         lambda name: name in NAMES, f"must be one of {', '.join(sorted(NAMES))}", "MemoryDenyWriteExecute"

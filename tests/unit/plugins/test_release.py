@@ -7,6 +7,7 @@ import dataclasses
 import grp
 import hashlib
 import io
+import json
 import os
 import pwd
 import shutil
@@ -27,12 +28,15 @@ from ansible_collections.flask_ops.production.plugins.module_utils._command impo
 from ansible_collections.flask_ops.production.plugins.module_utils._environments import distribution
 from ansible_collections.flask_ops.production.plugins.module_utils._files import remove
 from ansible_collections.flask_ops.production.plugins.module_utils._release import (
+    Builder,
     Release,
     find,
     mark_live,
+    migrations,
     obsolete,
     resolve,
     retire,
+    stepped_over,
     version_in,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
@@ -505,6 +509,170 @@ def test_a_release_is_complete_when_it_says_so_and_its_python_is_there(tmp_path:
 )
 def test_the_distribution_of_a_requirement(requirement: str, name: str):
     assert distribution(requirement) == name
+
+
+# --- the pre-flight ---------------------------------------------------------------------------------------------------
+
+SOUND = {
+    "framework": "flask", "interface": "wsgi", "middleware": ["Flask"], "debug": False, "unused_keys": [], "unread": [],
+    "settings": {"SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_HTTPONLY": True, "SESSION_COOKIE_SAMESITE": "Lax"},
+    "key": {"length": 43, "weak": "", "source": ""}, "fallback_keys": [], "static": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
+    """Of a release that is live, whose app answers with what is in ``answers``; ``asked`` counts the imports."""
+    release = releases(tmp_path, "r1")
+    (tmp_path / "environment").write_text('FLASK_SECRET_KEY="geheimnis"\n')
+    (tmp_path / "current").symlink_to("releases/r1")
+    described = app(tmp_path, environment_file=str(tmp_path / "environment"), secret_names=("FLASK_SECRET_KEY",))
+    made = Builder(dataclasses.replace(release, app=described))
+    asked: list[str] = []
+
+    def in_sandbox(_self: Builder, purpose: str, *_rest: Any) -> str:
+        asked.append(purpose)
+        return ANSWERS["now"]
+
+    monkeypatch.setattr(Builder, "_in_sandbox", in_sandbox)
+    monkeypatch.setattr(_release, "adopt_shared", lambda _app: False)
+    monkeypatch.setattr(_release, "write", lambda path, content, *_rest: Path(path).write_bytes(content))
+    monkeypatch.setattr(Release, "complete", True)
+    made.asked = asked  # type: ignore[attr-defined]
+    ANSWERS["now"] = json.dumps(SOUND)
+    return made
+
+
+ANSWERS = {"now": ""}
+
+
+def again(builder: Builder, **changes: Any) -> Builder:
+    changed = dataclasses.replace(builder.release.app, **changes)
+    other = Builder(dataclasses.replace(builder.release, app=changed))
+    other.ensure()
+    return other
+
+
+def test_a_live_release_is_judged_once_and_warned_of_once(builder: Builder):
+    builder.ensure()
+    assert (builder.asked, len(builder.warnings)) == (["preflight"], 1)  # type: ignore[attr-defined]
+    assert "ProxyFix" in builder.warnings[0]
+    assert again(builder).warnings == []
+    assert builder.asked == ["preflight"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wsgi": "shop:other"}, {"worker_class": "sync"}, {"server": "waitress"}, {"deadline": 200},
+        {"sandbox": (("PrivateTmp", "yes"),)}, {"given": ("X",)}, {"static_url": "/assets/"},
+        {"accept_insecure": ("no_proxy_fix",)},
+    ],
+)  # fmt: skip
+def test_a_changed_setting_of_a_live_release_is_judged_and_its_warnings_are_known(
+    builder: Builder, change: dict[str, Any]
+):
+    builder.ensure()
+    assert again(builder, **change).warnings == []
+    assert builder.asked == ["preflight"] * 2  # type: ignore[attr-defined]
+
+
+def test_a_changed_environment_of_a_live_release_is_judged(builder: Builder):
+    builder.ensure()
+    Path(builder.release.app.environment_file).write_text("")
+    ANSWERS["now"] = json.dumps(SOUND | {"key": {"length": 0, "weak": "", "source": ""}})
+    for _run in range(2):
+        with pytest.raises(
+            ReleaseError, match=r"pre-flight of release r1 failed; r1 still serves.*It has no SECRET_KEY"
+        ):
+            again(builder)
+    assert again(builder, accept_insecure=("no_secret_key", "no_proxy_fix")).warnings == []
+
+
+def test_every_finding_stops_a_release_where_that_is_asked_for(builder: Builder):
+    with pytest.raises(ReleaseError, match=r"\[no_proxy_fix\]\n=> accept_insecure: \[no_proxy_fix\] releases it"):
+        again(builder, fail_on_insecure=True)
+
+
+@pytest.mark.parametrize("answer", ["", "words", "[]\nwords"])
+def test_a_pre_flight_without_a_result_is_an_error_that_names_app_and_step(builder: Builder, answer: str):
+    ANSWERS["now"] = answer
+    with pytest.raises(
+        ReleaseError, match=r"^shop: pre-flight of release r1 failed; r1 still serves. The pre-flight of"
+    ):
+        builder.ensure()
+
+
+def test_an_error_shows_no_secret(builder: Builder):
+    ANSWERS["now"] = json.dumps(
+        {"failure": {"kind": "error", "lines": ["ValueError: geheimnis"]}, "output": "geheimnis"}
+    )
+    with pytest.raises(ReleaseError) as error:
+        builder.ensure()
+    assert "geheimnis" not in str(error.value)
+
+
+def test_a_full_disk_stops_neither_pre_flight_nor_the_way_back(builder: Builder, monkeypatch: pytest.MonkeyPatch):
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_release, "write", full)
+    monkeypatch.setattr(_release, "keep", full)
+    Path(builder.release.app.root, "current").unlink()
+    Path(builder.release.app.root, "current").symlink_to("releases/r0")
+    builder.ensure()
+    assert [word for word in builder.warnings if "static files" in word and "No space left" in word]
+
+
+# --- migrations ---------------------------------------------------------------------------------------------------------
+
+
+def two_releases(root: Path, first: tuple[str, ...], second: tuple[str, ...], live: str, other: str) -> list[str]:
+    """The warnings of a change from one of two releases, migrated one after the other, to the other one."""
+    described = app(root, migrate="flask db upgrade")
+    for age, (name, files) in enumerate((("r1", first), ("r2", second))):
+        code = root / "releases" / name / "app"
+        for file in files:
+            (code / file).parent.mkdir(parents=True, exist_ok=True)
+            (code / file).touch()
+        code.mkdir(parents=True, exist_ok=True)
+        (code.parent / ".migrated").touch()
+        os.utime(code.parent / ".migrated", (1_000_000 + age, 1_000_000 + age))
+    (root / "current").symlink_to(f"releases/{live}")
+    return stepped_over(Release(described, other, "", ""))
+
+
+ALEMBIC = ("migrations/versions/a.py", "migrations/versions/b.py")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "warns"),
+    [
+        (ALEMBIC[:1], ALEMBIC, True),
+        (ALEMBIC, ALEMBIC, False),
+        (ALEMBIC, ALEMBIC[:1], False),
+        ((), (), True),
+        ((), ALEMBIC, True),
+        (("shop/migrations/0001.py",), ("shop/migrations/0001.py", "shop/migrations/0002.py"), True),
+    ],
+)
+def test_only_the_way_back_behind_a_migration_is_warned_of(
+    tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], warns: bool
+):
+    assert bool(two_releases(tmp_path / "back", first, second, "r2", "r1")) == warns
+    assert two_releases(tmp_path / "forth", first, second, "r1", "r2") == []
+
+
+def test_no_link_is_followed_to_migrations(tmp_path: Path):
+    code, shared = tmp_path / "releases" / "r1" / "app", tmp_path / "shared"
+    (code / "migrations" / "versions").mkdir(parents=True)
+    (code / "migrations" / "versions" / "a.py").touch()
+    (shared / "versions").mkdir(parents=True)
+    (shared / "versions" / "evil.py").touch()
+    for name in "abc":
+        (shared / name).symlink_to(".")
+    (code / "data").symlink_to(shared)
+    assert migrations(Release(app(tmp_path), "r1", "", "")) == {"migrations/versions/a.py"}
 
 
 # --- handing over -----------------------------------------------------------------------------------------------------------

@@ -197,6 +197,7 @@ BAD: dict[str, list[Any]] = {
     "limits.tasks": [0, 15, "infinity"],
     "limits.open_files": [0, 63, 524289, "1024"],
     "sandbox.strict": ["yes", 1],
+    "accept_insecure[]": ["", "secret_key", "NO_SECRET_KEY", "no_secret_key\n", 1],
     "sandbox.without[]": ["", "Private", "User", "ExecStart", "ProtectSystem\nUser", "protectsystem", 1],
     "client_max_body_size": ["", "10mb", "10 m", "m", "-1", "1.5m", "10m;", "1234567890", 1048576],
     "processes[].name": [
@@ -366,7 +367,7 @@ A = {"name": "a", "command": "run a"}
         ({"processes": [{**A, "name": "migrate"}]}, "'shop-migrate' is already a unit of the app shop; each process needs"),
         ({"wokers": 2}, "flask_apps[0].wokers: is not a known option; did you mean 'workers'?"),
         ({"health": {"pth": "/"}}, "flask_apps[0].health.pth: is not a known option; did you mean 'path'?"),
-        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are acme, allow, basic_auth, build"),
+        ({"qqqq": 2}, "flask_apps[0].qqqq: is not a known option; known are accept_insecure, acme, allow, basic_auth, build"),
         ({"bind": "0.0.0.0"}, "flask_apps[0].bind: is not a known option"),
         ({"source": {"git": "https://x/y"}}, "flask_apps[0].source.version: is needed with git; a good value is v1.4.2"),
         ({"source": {}}, "flask_apps[0].source: must have exactly one of git, archive, path, wheel and pypi, not none"),
@@ -1156,6 +1157,7 @@ LANDS_IN: dict[str, str] = {
     "python_app_proxies{key}": UNIT,
     "python_app_proxies{value}": CONTROL + " ",
     "metrics.statsd": CONTROL + ' "\\',  # Python
+    "accept_insecure[]": UNIT,
     "sandbox.without[]": UNIT,
     "gunicorn_systemd_environment_file": UNIT,
     "app_processes_credentials_file": UNIT,
