@@ -18,6 +18,7 @@ async def app(scope, receive, send):
     answer = {**WHO, "length": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     if scope["path"] == "/slow":
         await asyncio.sleep(float(parse_qs(scope["query_string"].decode())["seconds"][0]))
+    answer |= {"client": scope["client"], "server": scope["server"], "scheme": scope["scheme"]}
     if scope["path"] == "/say":
         text = dict(scope["headers"])[b"x-request-id"]
     else:

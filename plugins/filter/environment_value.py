@@ -15,7 +15,7 @@ description:
 positional: _input
 options:
   _input:
-    description: The value. It has no line breaks.
+    description: The value. It may have line breaks.
     type: raw
     required: true
 """
@@ -39,9 +39,10 @@ from ansible.errors import AnsibleFilterError
 
 def environment_value(value):
     text = value if isinstance(value, str) else json.dumps(value)
-    if re.search(r"[\x00\n\r]", text):
-        raise AnsibleFilterError("environment_value: a value must be on one line")
-    # Within double quotes, systemd takes a backslash before these four characters away, and before no other.
+    if "\x00" in text:
+        raise AnsibleFilterError("environment_value: a value must not hold a null character")
+    # Within double quotes, systemd takes a backslash before these four characters away, and before no other; a line break
+    # stays as it is.
     return '"' + re.sub(r'(["\\`$])', r"\\\1", text) + '"'
 
 

@@ -315,15 +315,14 @@ def _static(app: App, told: dict[str, t.Any]) -> t.Iterator[Finding]:
 
 def secret_values(app: App) -> list[str]:
     """The values that must not be shown, from the files that the app gets them from."""
-    values: list[str] = []
-    for line in State.read(app.environment_file).content.decode().splitlines() if app.environment_file else ():
-        name, _equals, quoted = line.partition("=")
-        if name in app.secret_names:
-            values.append(re.sub(r"\\(.)", r"\1", quoted[1:-1]))
+    environment = State.read(app.environment_file).content.decode() if app.environment_file else ""
+    found = re.findall(r'^(\w+)="((?:[^"\\]|\\.)*)"$', environment, re.MULTILINE | re.DOTALL)
+    values = [re.sub(r"\\(.)", r"\1", quoted) for name, quoted in found if name in app.secret_names]
     if app.credentials_file:
         held = json.loads(State.read(app.credentials_file).content or b"{}")
         values += [str(value) for value in held.values()]
-    return values
+    # Of a value of several lines, each by itself.
+    return values + [line for value in values for line in value.splitlines() if len(line) > 16]
 
 
 def masked(text: str, values: t.Iterable[str]) -> str:

@@ -352,11 +352,12 @@ def report(error: BaseException) -> list[str]:
     """The traceback as a person needs it: the app's own frames, the last one, the exception, and its causes."""
     lines = frames(error)
     lines += said(error)
-    cause: BaseException | None = error
+    effect = error
     for _level in range(5):
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        cause = effect.__cause__ or (None if effect.__suppress_context__ else effect.__context__)
         if cause is None:
             break
+        effect = cause
         lines += [f"caused by {line}" if not number else line for number, line in enumerate(said(cause))]
     for inner in getattr(error, "exceptions", ())[:3]:
         lines += [f"  - {line}" for line in said(inner)]

@@ -448,6 +448,7 @@ class Builder:
         wait_until_gone(unit, timeout)
         environment = {
             "FLASK_OPS_RELEASE": release.id,
+            "FLASK_OPS_VERSION": release.version or release.revision[:12],
             "FLASK_OPS_SLOT": purpose,
             "PATH": f"{release.venv}/bin:/usr/bin:/bin",
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -322,6 +322,11 @@ def is_environment_value(value: t.Any) -> bool:
     return isinstance(value, (int, float))
 
 
+def is_secret_value(value: t.Any) -> bool:
+    """The same, with line breaks: a key in PEM has some."""
+    return is_environment_value(re.sub(r"\r?\n", "", value) if isinstance(value, str) else value)
+
+
 def is_requirement(line: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][^\x00-\x1f\x7f]*", line) is not None
 
@@ -827,7 +832,9 @@ RULES["letsencrypt_profile"] = or_empty(RULES["acme.profile"])
 RULES["build.env{key}"] = RULES["env{key}"]
 RULES["build.env{value}"] = RULES["env{value}"]
 RULES["secrets{key}"] = RULES["env{key}"]
-RULES["secrets{value}"] = RULES["env{value}"]
+RULES["secrets{value}"] = RULES["env{value}"]._replace(
+    accepts=is_secret_value, says="must be a text without control characters but line breaks, a number or a boolean"
+)
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")
 for _name in (
     "releases{key}", "releases{value}", "changing_files[]", "credentials_file", "environment_file", "writable_directory"

@@ -1,5 +1,7 @@
 """Sandbox, limits and processes of each kind of server."""
 
+import ipaddress
+
 import pytest
 
 NAMES = ["of-gthread", "of-sync", "of-gevent", "of-asgi", "of-waitress"]
@@ -76,10 +78,17 @@ def test_a_strict_sandbox_has_no_network(host, service):
     assert [line.split(":")[0].strip() for line in devices] == ["lo"]
 
 
-def test_waitress_answers_as_gunicorn_does(web):
-    told = web("of-waitress").ask("/").json
+@pytest.mark.parametrize("name", ["of-waitress", "of-asgi"])
+def test_other_servers_answer_as_gunicorns_threads_do(web, name):
+    told = web(name).ask("/").json
     assert (told["scheme"], told["release"]) == ("https", "r1")
     assert told["client"]
+
+
+def test_an_asgi_app_knows_its_client_and_its_own_name(web):
+    told = web("of-asgi").ask("/").json
+    assert ipaddress.ip_address(told["client"][0])
+    assert told["server"] == ["of-asgi.test.example", 443]
 
 
 def test_psutil_needs_one_directive_less(web):

@@ -186,6 +186,14 @@ def test_what_the_app_printed_is_quoted_without_its_secrets(tmp_path: Path):
     assert text.endswith("It printed:\nproduction: cannot connect to ***")
 
 
+def test_a_secret_of_several_lines_is_masked_also_line_by_line(tmp_path: Path):
+    environment = tmp_path / "environment"
+    environment.write_text('KEY="-----BEGIN KEY-----\ncanaryabcdefghijklm\n-----END KEY-----\n"\nA="canary"\n')
+    described = app(environment_file=str(environment), secret_names=("KEY",))
+    failed = {"kind": "error", "lines": ["ValueError: canaryabcdefghijklm"]}
+    assert "canary" not in _preflight.explain(described, {"failure": failed, "output": "canaryabcdefghijklm"})
+
+
 @pytest.mark.parametrize(("deadline", "limit"), [(1, 120), (60, 120), (300, 300)])
 def test_the_limit_follows_the_deadline_of_the_health_check(deadline: int, limit: int):
     assert _preflight.request(app(deadline=deadline))["limit"] == limit

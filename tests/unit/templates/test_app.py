@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -70,6 +71,48 @@ def gunicorn(**overrides: Any) -> dict[str, Any]:
 )
 def test_the_service_says(directive: tuple[str, str]):
     assert directive in service()
+
+
+async def served_by(wrap: Any, scope: dict[str, Any]) -> dict[str, Any]:
+    """What an ASGI app sees of a scope."""
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: dict[str, Any], _receive: Any, _send: Any) -> None:
+        seen.append(scope)
+
+    await wrap(app)(scope, None, None)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers", "client", "server"),
+    [
+        ("http", {"host": "a.example", "x-forwarded-for": "192.0.2.7", "x-forwarded-port": "443"}, "192.0.2.7", ("a.example", 443)),
+        ("websocket", {"host": "a.example:8443", "x-forwarded-for": "2001:db8::1", "x-forwarded-port": "8443"}, "2001:db8::1", ("a.example", 8443)),
+        ("http", {"host": "[2001:db8::2]:80"}, "127.0.0.1", ("2001:db8::2", 80)),
+        ("http", {}, "127.0.0.1", ("", 80)),
+        ("http", {"host": "a.example", "x-forwarded-port": "x"}, "127.0.0.1", ("a.example", 80)),
+    ],
+)  # fmt: skip
+def test_an_asgi_app_knows_its_client_and_its_name(
+    kind: str, headers: dict[str, str], client: str, server: tuple[str, int]
+):
+    scheme = {"http": "http", "websocket": "wss"}[kind]
+    scope: dict[str, Any] = {"type": kind, "scheme": scheme, "client": None, "server": ("/", "r")}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    seen = asyncio.run(served_by(gunicorn(worker_class="asgi")["behind_nginx"], scope))
+    assert (seen["client"], seen["server"], seen["scheme"]) == ((client, 0), server, scheme)
+    assert scope["client"] is None
+
+
+def test_the_life_of_an_asgi_app_is_not_touched_and_gunicorn_serves_what_is_wrapped():
+    scope = {"type": "lifespan", "asgi": {}}
+    settings = gunicorn(worker_class="asgi")
+    assert asyncio.run(served_by(settings["behind_nginx"], scope)) is scope
+    worker = SimpleNamespace(asgi=print)
+    settings["post_worker_init"](worker)
+    assert worker.asgi is not print
+    assert "post_worker_init" not in gunicorn()
 
 
 def test_code_is_never_changed_by_a_reload():
