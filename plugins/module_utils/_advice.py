@@ -143,7 +143,7 @@ def _for_missing(match: re.Match[str], text: str) -> str:
     what = re.sub(r"^\w+-linux-gnu-", "", what)
     names = MISSING.get(what) or MISSING.get(os.path.basename(what)) or MISSING.get(what.partition(".so")[0])
     if names:
-        return f"{what} is missing: {_install(names)}"
+        return f"{f'{package} is built on the host, and ' if package else ''}{what} is missing: {_install(names)}"
     if what.endswith((".h", ".hpp")) or ".so" in what:
         return f"{what} is missing: set packages: [...] to the Debian package that has it (apt-file search {what})."
     return ""
@@ -220,6 +220,11 @@ ADVICE: tuple[tuple[str, str | Advice], ...] = (
         "the host does not reach that address. Behind an HTTP proxy, builds need its address; without a way out, a wheelhouse.",
     ),
     (r"certificate verify failed|invalid peer certificate|UnknownIssuer", "the server's certificate is not from a CA that this host trusts: add the CA with update-ca-certificates."),
+    (
+        r"setuptools[-_]scm was unable to detect version",
+        'the source has no version of its own: set build: {env: {SETUPTOOLS_SCM_PRETEND_VERSION: "1.4.2"}}.',
+    ),
+    (r"Can not find valid pkg-config name", lambda _match, _text: _install(PACKAGES["mysqlclient"])),
     (r"ModuleNotFoundError: No module named '(?P<what>[\w.]+)'", _no_module),
     (r"Failed to build|Failed building wheel", _failed_build),
     (r"requires-python|requires a different Python|Requires-Python", "set python: to an interpreter on the host that fits, or change what the app asks for."),

@@ -34,6 +34,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._uv import pr
 
 GROUP = "nogroup"
 
+
 class Build:
     """One build. The unit starts with the first command, and :meth:`end` ends all that runs in it."""
 

@@ -534,7 +534,9 @@ def hidden(build: Build, place: str, option: str) -> list[str]:
     if not [name for name in names if os.path.basename(name) not in (".gitkeep", ".gitignore", ".keep")]:
         return []
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return [f"{option} is in the source with {len(names)} files ({shown}), which the app does not see: it finds those of 'shared'"]
+    return [
+        f"{option} is in the source with {len(names)} files ({shown}), which the app does not see: it finds those of 'shared'"
+    ]
 
 
 def stepped_over(release: Release) -> list[str]:

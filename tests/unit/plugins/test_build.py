@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
-from ansible_collections.flask_ops.production.plugins.module_utils._build import Build, remedy
+from ansible_collections.flask_ops.production.plugins.module_utils._build import Build
 from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import BUILD, SANDBOX
 
@@ -149,22 +149,3 @@ def test_the_agent_runs_on_the_hosts_python_alone():
     for module in (_agent, _unpack):
         assert "ansible" not in "\n".join(line for line in module.source().splitlines() if "import" in line)
         subprocess.run([sys.executable, "-I", "-c", f"compile({module.source()!r}, 'x', 'exec')"], check=True)
-
-
-# --- advice --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("said", "advice"),
-    [
-        ("  x Failed to build `multidict==6.0.4`\n  error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory",
-         "multidict==6.0.4 cannot be built. Add packages: [gcc, python3-dev] to the app. "),
-        ("error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'", "Add packages: [gcc, python3-dev] to the app. "),
-        ("Error: pg_config executable not found.", "Add packages: [libpq-dev, gcc, python3-dev] to the app. "),
-        ("/bin/sh: 1: pkg-config: not found", "Add packages: [pkg-config] to the app. "),
-        ("LookupError: setuptools-scm was unable to detect version for /x.", 'Add build: {env: {SETUPTOOLS_SCM_PRETEND_VERSION: "1.4.2"}} to the app. '),
-        ("anything else", ""),
-    ],
-)  # fmt: skip
-def test_a_failed_build_names_the_package_and_the_remedy(said: str, advice: str):
-    assert remedy(said) == advice

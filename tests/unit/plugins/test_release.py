@@ -31,6 +31,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     Builder,
     Release,
     find,
+    hidden,
     mark_live,
     migrations,
     obsolete,
@@ -622,6 +623,31 @@ def test_a_full_disk_stops_neither_pre_flight_nor_the_way_back(builder: Builder,
     Path(builder.release.app.root, "current").symlink_to("releases/r0")
     builder.ensure()
     assert [word for word in builder.warnings if "static files" in word and "No space left" in word]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([], ""),
+        ([".gitkeep"], ""),
+        (["seed.csv", "a/b.txt", "c", "d"], "with 4 files (a/b.txt, c, d, ...), which the app does not see"),
+    ],
+)
+def test_files_of_the_source_where_the_app_is_to_write_are_named(
+    build_of: Any, tmp_path: Path, names: list[str], words: str
+):
+    for name in names:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    found = hidden(build_of(app(tmp_path)), str(tmp_path / "data"), "shop: shared_paths: data")
+    assert [words in warning for warning in found] == ([True] if words else [])
+
+
+@pytest.mark.parametrize("path", ["shop/static", "shop"])
+def test_static_files_that_the_app_writes_are_refused_by_name(tmp_path: Path, path: str):
+    described = app(tmp_path, static_path="shop/static", shared_paths=(path,))
+    with pytest.raises(ReleaseError, match=f"static.path: shop/static is in shared_paths.*Take {path} out of"):
+        Builder(Release(described, "r1", "", ""))._collect_static()
 
 
 # --- migrations ---------------------------------------------------------------------------------------------------------
