@@ -193,7 +193,7 @@ def _keys(told: dict[str, t.Any]) -> t.Iterator[Finding]:
     if not key["length"]:
         yield Finding(
             "no_secret_key",
-            f"It has no SECRET_KEY, and sessions will fail. {remedy} For an app without sessions, set accept_insecure: [no_secret_key].",
+            f"It has no SECRET_KEY, and sessions will fail. {remedy} An app without sessions can be released as it is.",
             stops=True,
         )
         return
