@@ -363,7 +363,13 @@ class Builder:
         inside = os.path.realpath(release.code) + os.sep
         if not os.path.isdir(origin) or not os.path.realpath(origin).startswith(inside):
             raise ReleaseError(f"static.path: the source has no directory '{app.static_path}'")
-        publish(origin, f"{release.path}/static")
+        left_out = publish(origin, f"{release.path}/static")
+        if left_out:
+            shown = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+            self.warnings.append(
+                f"{app.name}: static.path: {shown} {'is a link' if len(left_out) == 1 else 'are links'} that nginx does not "
+                f"follow, since {'it leads' if len(left_out) == 1 else 'they lead'} out of {app.static_path} or in a circle"
+            )
 
     def _keep_static(self) -> None:
         """The release in traffic is about to leave it. Pages that it made still ask for its static files."""

@@ -643,6 +643,19 @@ def test_files_of_the_source_where_the_app_is_to_write_are_named(
     assert [words in warning for warning in found] == ([True] if words else [])
 
 
+def test_links_among_static_files_that_are_not_followed_are_named(tmp_path: Path):
+    static = tmp_path / "releases" / "r1" / "app" / "static"
+    static.mkdir(parents=True)
+    (static / "out").symlink_to("/etc/hostname")
+    (static / "app.js").write_text("x")
+    (static / "same.js").symlink_to("app.js")
+    builder = Builder(Release(app(tmp_path, static_path="static"), "r1", "", ""))
+    builder._collect_static()
+    (warning,) = builder.warnings
+    assert warning.startswith("shop: static.path: out is a link that nginx does not follow")
+    assert (tmp_path / "releases" / "r1" / "static" / "same.js").read_text() == "x"
+
+
 @pytest.mark.parametrize("path", ["shop/static", "shop"])
 def test_static_files_that_the_app_writes_are_refused_by_name(tmp_path: Path, path: str):
     described = app(tmp_path, static_path="shop/static", shared_paths=(path,))
