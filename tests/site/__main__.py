@@ -26,7 +26,7 @@ NAVIGATION = {
         *("docs/logs-and-metrics", "docs/tuning", "docs/hardening", "docs/from-hand-made"),
     ),
     "Look it up": (
-        *("docs/flask_apps", "docs/releases", "docs/processes", "The front door: nginx <docs/nginx>"),
+        *("docs/flask_apps", "docs/releases", "docs/processes", "docs/nginx"),
         *("docs/workers", "docs/sandbox"),
     ),
     "Roles": ("roles/*/README", "All variables, modules, filters <reference/index>"),
