@@ -206,6 +206,9 @@ class Processes:
 
     def _bring(self, check_mode: bool) -> None:
         transaction = self.host.transaction(self._entries())
+        if not check_mode:
+            # In every run: what a killed run has left may hold secrets.
+            transaction.clean()
         changes = transaction.plan()
         plan = self._plan({change.entry.dest for change in changes})
         self.result.changed = bool(plan)

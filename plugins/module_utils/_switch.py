@@ -238,6 +238,10 @@ class Host:
         transaction.apply()
         transaction.commit()
 
+    def clean(self, entries: list[Entry]) -> None:
+        """Remove what a killed run has left of these files."""
+        Transaction(entries).clean()
+
     def ask_socket(self, path: str, request: str, host: str, timeout: float) -> int:
         """The status of a GET over a slot's own socket."""
         return _status(path, request, host, timeout, {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"})
@@ -342,6 +346,9 @@ class Switch:
 
     def run(self, check_mode: bool = False) -> Result:
         with contextlib.nullcontext() if check_mode else self.host.lock(self.app.name):
+            if not check_mode:
+                # Of both slots, in every run: a leftover may hold secrets.
+                self.host.clean([entry for slot in SLOTS for entry in [*self.app.files[slot], self.app.boot[slot]]])
             current = self.slot_in_traffic()
             if current and not self.differences(current):
                 self._keep(current, check_mode)

@@ -44,6 +44,10 @@ class FakeTransaction:
         states = [(entry, self.host.read(entry.dest)) for entry in self.entries]
         return [Change(entry, state) for entry, state in states if not state.satisfies(entry)]
 
+    def clean(self) -> None:
+        assert self.host.locked, "files of another run"
+        self.host.leftovers -= {entry.dest for entry in self.entries}
+
     def apply(self) -> None:
         self.before = dict(self.host.files)
         for change in self.plan():
@@ -70,6 +74,7 @@ class FakeHost(Host):
         self.enabled_units: set[str] = set()
         self.failed: set[str] = set()
         self.marked: set[str] = set()
+        self.leftovers: set[str] = set()  # beside these files
         self.log: list[str] = []
         self.seconds = 0.0
         self.since: dict[str, float] = {}
@@ -383,6 +388,14 @@ def test_what_somebody_stopped_or_disabled_comes_back(running: FakeHost, unit: s
     running.enabled_units.remove(unit)
     assert deploy(running, "r1", *ALL).changed
     assert_runs(running, "r1")
+
+
+def test_what_a_killed_run_left_goes_in_every_run_and_stays_in_check_mode(running: FakeHost):
+    running.leftovers = {f"{UNITS}/shop-beat.service"}
+    deploy(running, "r1", *ALL, check_mode=True)
+    assert running.leftovers
+    assert not deploy(running, "r1", *ALL).changed
+    assert not running.leftovers
 
 
 def test_check_mode_tells_what_would_happen_and_does_nothing(running: FakeHost):

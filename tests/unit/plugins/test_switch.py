@@ -72,6 +72,7 @@ class FakeHost(Host):
         self.locked: set[str] = set()
         self.asked: list[str] = []
         self.hung: set[str] = set()
+        self.leftovers: set[str] = set()  # beside these files
 
     def change(self, words: str) -> None:
         """Take note of the next change, unless the run is interrupted, or this kind of change goes wrong."""
@@ -222,6 +223,10 @@ class FakeHost(Host):
             self.files.pop(found, None)
             self.links.pop(found, None)
 
+    def clean(self, entries: list[Entry]) -> None:
+        assert self.locked, "files of another run"
+        self.leftovers -= {entry.dest for entry in entries}
+
     def write(self, entries: list[Entry]) -> None:
         for entry in entries:
             if not self.read(entry.dest).satisfies(entry):
@@ -345,6 +350,15 @@ def test_without_a_change_nothing_is_done(serving: FakeHost):
     result = deploy(serving, "r1")
     assert (result.changed, result.steps, result.diff, serving.log) == (False, [], [], [])
     assert result.summary == "shop: blue serves r1"
+
+
+@pytest.mark.parametrize("slot", ["blue", "green"])
+def test_what_a_killed_run_left_goes_in_every_run_and_stays_in_check_mode(serving: FakeHost, slot: str):
+    serving.leftovers = {f"/etc/flask-ops/shop/{slot}/environment", "/etc/flask-ops/blog/blue/environment"}
+    deploy(serving, "r1", check_mode=True)
+    assert len(serving.leftovers) == 2
+    assert not deploy(serving, "r1").changed
+    assert serving.leftovers == {"/etc/flask-ops/blog/blue/environment"}
 
 
 def test_each_change_goes_to_the_idle_slot(serving: FakeHost):
