@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
@@ -62,6 +63,22 @@ def test_a_play_collects_the_failures_of_its_roles_and_reports_each_once(report,
     result = report({"shop": "shop: no"}, {"blog": "blog: no"}, at_end=True, collecting=True)
     assert printed == ["\n[web1] shop: no", "\n[web1] blog: no"]
     assert result["msg"] == "2 apps failed: shop, blog. The reasons are printed above."
+
+
+def test_the_failure_of_a_present_app_outlives_the_removal_of_absent_ones_by_the_same_role(report, printed: list[str]):
+    """site.yml removes absent apps by a second call of the role's tasks, whose result takes the place of the first."""
+    present, absent = {"shop": "shop: no"}, {"old": "old: no"}
+    report(present, collecting=True)
+    assert report(absent, {}, at_end=True, collecting=True)["failed"]
+    assert printed == ["\n[web1] shop: no", "\n[web1] old: no"]
+    report({}, {}, at_end=True, collecting=True)
+    assert printed[2:] == ["\n[web1] shop: no"], "also where nothing of the absent ones failed"
+
+
+@pytest.mark.parametrize("role", ["python_app", "gunicorn_systemd", "app_processes", "nginx_proxy"])
+def test_each_role_keeps_the_failures_of_its_apps_as_its_last_task(role: str):
+    (last,) = yaml.safe_load(Path("roles", role, "tasks/main.yml").read_text())[-1:]
+    assert last["flask_ops.production.app_failures"] == {"failures": [f"{{{{ {role}_failures }}}}"]}
 
 
 def test_a_failure_of_one_host_is_not_that_of_another(report):
