@@ -15,7 +15,8 @@ description:
   - Where the link that nginx reads leads to no certificate, it is made to lead there. Where it leads to one, it is left
     alone, whoever made that, unless the site is in O(only_here).
   - A site may bring a certificate of its own. It is refused when key and certificate do not belong together, when it has
-    ended, is not valid yet, or lacks a name of the site, or when others than its owner and group can read the key. The link leads to a copy.
+    ended, is not valid yet, or lacks a name of the site, or when others than its owner and group can read the key. The site
+    is then left as it was, and the reason is in RV(failures). The link leads to a copy.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   sites:
@@ -43,7 +44,7 @@ options:
         type: dict
         suboptions:
           fullchain:
-            description: Path of the certificate, followed by those of the authorities between it and the root.
+            description: Path of the certificate, followed by those of the intermediate CAs.
             type: str
             required: true
           privkey:
@@ -97,6 +98,11 @@ changed_sites:
   returned: success
   type: list
   elements: str
+failures:
+  description: By name of the site, what is wrong with the certificate that it brings along. The site is as it was before.
+  returned: success
+  type: dict
+  sample: {}
 """
 
 import glob
@@ -149,20 +155,29 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    changed = []
     try:
-        problems = [problem for site in module.params["sites"] for problem in own_problems(site)]
-        if problems and not (module.check_mode and not shutil.which("openssl")):
-            module.fail_json(msg="Nothing was changed. " + "; ".join(problems))
-        for site in module.params["sites"]:
-            bring = remove_site if site.get("state") == "absent" else ensure_site
-            if bring(site, module.params, module.check_mode):
-                changed.append(site["name"])
+        changed, failures = bring_to_state(module.params, module.check_mode)
     except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     if changed and module.params["reload"] and not module.check_mode:
         remember(module.params["reload"])
-    module.exit_json(changed=bool(changed), changed_sites=changed)
+    module.exit_json(changed=bool(changed), changed_sites=changed, failures=failures)
+
+
+def bring_to_state(params: dict, check_mode: bool) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the sites that were changed, and by name why the others were left as they were."""
+    changed, failures = [], {}
+    # In check mode, a run would have installed openssl before.
+    judged = not check_mode or shutil.which("openssl")
+    for site in params["sites"]:
+        problems = own_problems(site) if judged else []
+        if problems:
+            failures[site["name"]] = f"{'; '.join(problems)}. The site is as it was before."
+            continue
+        bring = remove_site if site.get("state") == "absent" else ensure_site
+        if bring(site, params, check_mode):
+            changed.append(site["name"])
+    return changed, failures
 
 
 def ensure_site(site: dict, params: dict, check_mode: bool) -> bool:

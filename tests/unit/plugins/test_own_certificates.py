@@ -128,6 +128,29 @@ def test_the_link_leads_to_the_best_that_there_is(own: dict[str, str], tmp_path:
     assert not remove_site(site, params, check_mode=False)
 
 
+def test_a_wrong_certificate_of_one_site_is_the_failure_of_that_site(own: dict[str, str], tmp_path: Path):
+    params: dict[str, Any] = {
+        "directory": str(tmp_path / "self"),
+        "own_directory": str(tmp_path / "own"),
+        "link": str(tmp_path / "{name}"),
+        "only_here": [],
+        "sites": [
+            {"name": "shop", "domains": ["shop.example.com"], "certificate": own},
+            {"name": "blog", "domains": ["blog.example.com"], "certificate": own},
+            {"name": "wiki", "domains": ["wiki.example.com"], "certificate": own | {"privkey": "/nowhere.key"}},
+            {"name": "news", "domains": ["news.example.com"]},
+        ],
+    }
+    changed, failures = self_signed_certificates.bring_to_state(params, check_mode=False)
+    assert changed == ["shop", "news"]
+    assert failures == {
+        "blog": f"blog: certificate: {own['fullchain']} is not for blog.example.com. The site is as it was before.",
+        "wiki": "wiki: certificate: there is no file /nowhere.key on the host. The site is as it was before.",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"self", "own", "shop", "news"}
+    assert self_signed_certificates.bring_to_state(params, check_mode=True) == ([], failures)
+
+
 class KilledError(BaseException):
     """The run ends here, and no way back is taken."""
 
