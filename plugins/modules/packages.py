@@ -27,6 +27,13 @@ options:
     type: list
     elements: str
     required: true
+  apps:
+    description:
+      - The packages that each app needs in addition, by the app's name.
+      - Where apt-get cannot install all of them with O(names), it installs those of each app by themselves. An app whose packages
+        cannot be installed, such as one that names an unknown package, is in RV(failures).
+    type: dict
+    default: {}
   masked:
     description:
       - Units that lead nowhere (C(systemctl mask)) before anything is installed. Debian starts the services of what it
@@ -55,6 +62,11 @@ missing:
   returned: always
   type: list
   elements: str
+failures:
+  description: By the app's name, why its packages cannot be installed. All others are.
+  returned: success
+  type: dict
+  sample: {}
 """
 
 import os
@@ -88,25 +100,29 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
+            "apps": {"type": "dict", "default": {}},
             "masked": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
+    names, apps, failures = module.params["names"], module.params["apps"], {}
+    wanted = list(dict.fromkeys([*names, *(name for packages in apps.values() for name in packages)]))
     try:
-        installed = are_installed(module.params["names"])
-        missing = [name for name in module.params["names"] if name not in installed]
+        installed = are_installed(wanted)
+        missing = [name for name in wanted if name not in installed]
         unmasked = [unit for unit in module.params["masked"] if not is_masked(unit)]
         if unmasked and not module.check_mode:
             mask(unmasked)
         if missing and not module.check_mode:
-            install(missing)
-            installed |= set(missing)
+            lacking = {app: [name for name in packages if name in missing] for app, packages in apps.items()}
+            failures = install([name for name in names if name in missing], lacking)
+            installed = are_installed(wanted) if failures else installed | set(missing)
     except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     after = "".join([*(f"mask {unit}\n" for unit in unmasked), *(f"{name}\n" for name in missing)])
     diff = {"before": "", "after": after, "after_header": "packages to install"} if after else {}
     changed = bool(missing or unmasked)
-    module.exit_json(changed=changed, missing=missing, installed=sorted(installed), diff=diff)
+    module.exit_json(changed=changed, missing=missing, installed=sorted(installed), failures=failures, diff=diff)
 
 
 def are_installed(wanted: t.Collection[str] = ()) -> set[str]:
@@ -128,12 +144,37 @@ def only_provided(names: list[str]) -> set[str]:
     return set(names) - set(real)
 
 
-def install(names: list[str]) -> None:
-    """In one transaction.
+def install(names: list[str], apps: t.Mapping[str, list[str]]) -> dict[str, str]:
+    """Install packages, and those of apps, in one transaction, or in one for each app where that does not work.
 
+    :return: by the app's name, why its packages cannot be installed.
     :raises CommandError: with what apt-get said; with the lists that it could not fetch, if it then lacked something.
     """
     unfetched = update()
+    of_apps = {app: packages for app, packages in apps.items() if packages}
+    together = list(dict.fromkeys([*names, *(name for packages in of_apps.values() for name in packages)]))
+    try:
+        transaction(together, unfetched)
+        return {}
+    except CommandError:
+        if not of_apps:
+            raise
+    if names:
+        transaction(names, unfetched)
+    failures = {}
+    for app, packages in of_apps.items():
+        try:
+            transaction(packages, unfetched)
+        except CommandError as error:
+            failures[app] = f"{app}: packages: {', '.join(packages)} cannot be installed. {error}"
+    return failures
+
+
+def transaction(names: list[str], unfetched: str) -> None:
+    """Install packages in one transaction.
+
+    :param unfetched: what apt-get said of the lists that it could not fetch.
+    """
     keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
     wait = ["-o", f"DPkg::Lock::Timeout={PATIENCE}"]
     options = ["--yes", "--no-install-recommends", *keep, *wait]

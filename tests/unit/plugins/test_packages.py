@@ -23,12 +23,19 @@ class Host:
 
     def answer(self, module_name, module_args, task_vars):
         self.asked += 1
-        missing = [name for name in module_args["names"] if name not in self.installed]
+        apps = module_args.get("apps", {})
+        failures = {app: f"{app}: no" for app, wanted in apps.items() if "unknown" in wanted}
+        wanted = [
+            *module_args["names"],
+            *(name for app, names in apps.items() if app not in failures for name in names),
+        ]
+        missing = [name for name in wanted if name not in self.installed]
         if missing and self.breaks:
             return {"failed": True}
         if not self.check_mode:
             self.installed |= set(missing)
-        return {"changed": bool(missing), "missing": missing, "installed": sorted(self.installed)}
+        result = {"changed": bool(missing), "missing": missing, "installed": sorted(self.installed)}
+        return {**result, "failures": failures}
 
 
 @pytest.fixture
@@ -36,10 +43,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
     monkeypatch.setattr(ActionModule.__mro__[1], "run", lambda self, tmp, task_vars: {})
 
-    def call(host: Host, *names: str, name="web1", play="one", check_mode=False):
+    def call(host: Host, *names: str, apps=None, name="web1", play="one", check_mode=False):
         action = ActionModule.__new__(ActionModule)
         action._task = types.SimpleNamespace(
-            args={"names": list(names)},
+            args={"names": list(names), **({"apps": apps} if apps else {})},
             check_mode=check_mode,
             delegate_to=None,
             get_play=lambda: types.SimpleNamespace(_uuid=play),
@@ -53,14 +60,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_host_is_asked_once(install):
     host = Host("git", "nginx")
-    assert install(host, "git") == {"changed": False, "missing": []}
-    assert install(host, "nginx", "git") == {"changed": False, "missing": []}
+    assert install(host, "git") == {"changed": False, "missing": [], "failures": {}}
+    assert install(host, "nginx", "git") == {"changed": False, "missing": [], "failures": {}}
     assert host.asked == 1
 
 
 def test_what_was_installed_is_remembered_too(install):
     host = Host("git")
-    assert install(host, "nginx") == {"changed": True, "missing": ["nginx"]}
+    assert install(host, "nginx") == {"changed": True, "missing": ["nginx"], "failures": {}}
     assert not install(host, "nginx")["changed"]
     assert host.asked == 1
 
@@ -82,11 +89,20 @@ def test_a_failed_installation_is_not_taken_for_one(install):
 
 def test_check_mode_installs_nothing_and_announces_a_package_once_as_a_run_installs_it(install):
     host = Host("git")
-    assert install(host, "nginx", check_mode=True) == {"changed": True, "missing": ["nginx"]}
+    assert install(host, "nginx", check_mode=True) == {"changed": True, "missing": ["nginx"], "failures": {}}
     # It is missing still: a role may have to know.
-    assert install(host, "nginx", "git", check_mode=True) == {"changed": False, "missing": ["nginx"]}
-    assert install(host, "redis", check_mode=True) == {"changed": True, "missing": ["redis"]}
+    assert install(host, "nginx", "git", check_mode=True) == {"changed": False, "missing": ["nginx"], "failures": {}}
+    assert install(host, "redis", check_mode=True) == {"changed": True, "missing": ["redis"], "failures": {}}
     assert host.asked == 2
+
+
+def test_the_failure_of_one_app_is_remembered_for_its_role(install):
+    host, apps = Host("git"), {"shop": ["unknown"], "blog": ["libpq5"], "wiki": []}
+    assert install(host, "git", "nginx", apps=apps)["failures"] == {"shop": "shop: no"}
+    again = install(host, "git", apps=apps)
+    assert again == {"changed": False, "missing": [], "failures": {"shop": "shop: no"}}
+    assert install(host, "nginx")["failures"] == {}
+    assert host.asked == 1
 
 
 @pytest.fixture
@@ -131,7 +147,7 @@ LOCKED = "100|E: Could not get lock /var/lib/apt/lists/lock. It is held by proce
 
 def test_all_that_is_missing_comes_in_one_transaction_with_the_lists_of_now(apt):
     calls = apt()
-    packages.install(["git", "nginx"])
+    packages.install(["git", "nginx"], {})
     update, install = calls.read_text().splitlines()
     assert update == "noninteractive --quiet update"
     assert install.startswith("noninteractive --quiet install --yes --no-install-recommends ")
@@ -147,7 +163,7 @@ BROKEN = "100|E: Unmet dependencies. Try 'apt --fix-broken install' with no pack
 def test_an_interrupted_installation_is_completed_first(apt, program, said: str):
     configured = program("dpkg", "")
     calls = apt("0|", said)
-    packages.install(["git"])
+    packages.install(["git"], {})
     assert configured.read_text() == "--force-confdef --force-confold --configure --pending\n"
     lines = [line.removeprefix("noninteractive --quiet ") for line in calls.read_text().splitlines()]
     assert lines[0] == "update"
@@ -156,11 +172,37 @@ def test_an_interrupted_installation_is_completed_first(apt, program, said: str)
     assert lines[3].endswith(" -- git")
 
 
+def test_packages_of_apps_come_in_the_same_transaction(apt):
+    calls = apt()
+    assert packages.install(["git"], {"shop": ["libpq5"], "blog": ["libpq5", "gcc"], "wiki": []}) == {}
+    _update, install = calls.read_text().splitlines()
+    assert install.endswith(" -- git libpq5 gcc")
+
+
+UNKNOWN = "100|E: Unable to locate package libfoo"
+
+
+def test_an_unknown_package_of_one_app_fails_that_app_and_no_other(apt):
+    calls = apt("0|", UNKNOWN, "0|", UNKNOWN)
+    failures = packages.install(["git"], {"shop": ["libfoo", "gcc"], "blog": ["libpq5"], "wiki": []})
+    assert list(failures) == ["shop"]
+    assert failures["shop"].startswith("shop: packages: libfoo, gcc cannot be installed. ")
+    assert "Unable to locate package libfoo" in failures["shop"]
+    installed = [line.partition(" -- ")[2] for line in calls.read_text().splitlines()[1:]]
+    assert installed == ["git libfoo gcc libpq5", "git", "libfoo gcc", "libpq5"]
+
+
+def test_what_all_apps_need_is_still_an_error_of_the_host(apt):
+    apt("0|", UNKNOWN, UNKNOWN)
+    with pytest.raises(CommandError, match="libfoo"):
+        packages.install(["libfoo"], {"blog": ["libpq5"]})
+
+
 def test_an_error_of_another_kind_is_not_repaired(apt, program):
     configured = program("dpkg", "")
     apt("0|", "100|E: Unable to locate package nginx")
     with pytest.raises(CommandError):
-        packages.install(["nginx"])
+        packages.install(["nginx"], {})
     assert not configured.exists()
 
 
@@ -194,25 +236,25 @@ def test_apt_is_not_asked_for_names_that_dpkg_knows(program):
 
 def test_the_lock_of_the_lists_is_waited_for(apt, monkeypatch: pytest.MonkeyPatch):
     calls = apt(LOCKED, LOCKED)
-    packages.install(["git"])
+    packages.install(["git"], {})
     assert [line.split()[2] for line in calls.read_text().splitlines()] == ["update", "update", "update", "install"]
     monkeypatch.setattr(packages, "PATIENCE", 0)
     apt(LOCKED)
     with pytest.raises(CommandError, match="held by process 7"):
-        packages.install(["git"])
+        packages.install(["git"], {})
 
 
 def test_lists_that_apt_refuses_are_an_error_before_anything_is_installed(apt):
     calls = apt("100|E: The repository 'http://gone.test stable Release' does not have a Release file.")
     with pytest.raises(CommandError, match=r"gone\.test"):
-        packages.install(["git"])
+        packages.install(["git"], {})
     assert len(calls.read_text().splitlines()) == 1
 
 
 def test_a_mirror_that_does_not_answer_is_told_only_if_something_was_lacking(apt):
     unfetched = "0|W: Failed to fetch http://mirror.test/dists/stable/InRelease  Could not connect"
     apt(unfetched)
-    packages.install(["git"])
+    packages.install(["git"], {})
     apt(unfetched, "100|E: Unable to locate package nginx")
     with pytest.raises(CommandError, match=r"(?s)Unable to locate package nginx.*mirror\.test"):
-        packages.install(["nginx"])
+        packages.install(["nginx"], {})

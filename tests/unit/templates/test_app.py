@@ -595,3 +595,19 @@ def test_an_app_is_checked_through_nginx_if_its_site_changed_or_its_switch_was_n
     skipped = {"__gunicorn_systemd_probe": {"skipped": True}}
     assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps, **known, **skipped) == {"d": "d: no"}
     assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps) == {}
+
+
+def test_an_app_whose_packages_cannot_be_installed_is_not_built_and_holds_up_its_migration_everywhere():
+    apps = [{"name": name, "packages": ["libpq5"], "migrate_on": "first_host"} for name in ("shop", "blog")]
+    assert published("python_app", "python_app_packages_of", *apps) == {"shop": ["libpq5"], "blog": ["libpq5"]}
+    nothing = {"hostvars": {"web1": {}}, "ansible_play_batch": ["web1", "web2"]}
+    assert published("python_app", "python_app_failures", *apps, **nothing) == {}
+    here = {"hostvars": {"web1": {}}, "__python_app_installation": {"failures": {"shop": "shop: no"}}}
+    assert published("python_app", "python_app_failures", *apps, **nothing | here) == {"shop": "shop: no"}
+    there = {
+        "hostvars": {"web1": {"__python_app_installation": {"failures": {"shop": "shop: no"}}}},
+        "__python_app_build": {"unmigrated": ["shop", "blog"], "failures": {}},
+    }
+    failures = published("python_app", "python_app_failures", *apps, **nothing | there)
+    assert list(failures) == ["shop"]
+    assert "its migration runs on web1" in failures["shop"]
