@@ -47,7 +47,7 @@ class ActionModule(AppsAction):
             "process": process,
             "command": command_line(process),
             "release": release,
-            "sandbox": sandbox(**app["sandbox"]),
+            "sandbox": sandbox(**app["sandbox"], limits=app["limits"]),
         }
         files = [*self._task.args["files"], *([self._task.args["timer"]] if process["kind"] == "timer" else [])]
         item = {**app, "process": process["name"], "unit": unit_name(app, process)}

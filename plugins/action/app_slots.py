@@ -43,7 +43,9 @@ class ActionModule(AppsAction):
 
             def render_slot(source, variables, slot=slot):
                 known = {"app": app, "slot": slot, "release": release}
-                return render(source, {**known, "sandbox": sandbox(**app["sandbox"]), **variables})
+                return render(
+                    source, {**known, "sandbox": sandbox(**app["sandbox"], limits=app["limits"]), **variables}
+                )
 
             described_app[slot] = {
                 "files": in_order(args["files"], {**app, "slot": slot}, render_slot),

@@ -23,7 +23,7 @@ PASSED_ON = (
     "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
     "extras", "groups", "extra_requirements", "files", "build",
     "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure",
-    "accept_insecure", "server", "worker_class", "sandbox",
+    "accept_insecure", "server", "worker_class", "sandbox", "limits",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 HIDDEN_ADDRESS = "127.0.9.1"
 """The address on the loopback of services that apps must not reach."""
@@ -92,13 +92,35 @@ STRICT: tuple[tuple[str, str], ...] = (
 )
 """What an app may not do besides, if it asks for a strict sandbox. Rated 0.7 at most."""
 
+LIMITS = {
+    "memory_high": ("MemoryHigh", "{}M"),
+    "memory_max": ("MemoryMax", "{}M"),
+    "cpu_quota": ("CPUQuota", "{}%"),
+    "cpu_weight": ("CPUWeight", "{}"),
+    "tasks": ("TasksMax", "{}"),
+    "open_files": ("LimitNOFILE", "{}"),
+}
+"""The directive of each of an app's limits, and the form of its value."""
+
 NAMES = frozenset(name for name, _value in SANDBOX + STRICT)
 
 
-def sandbox(strict: bool = False, without: Collection[str] = ()) -> list[tuple[str, str]]:
+def sandbox(
+    strict: bool = False, without: Collection[str] = (), limits: Mapping[str, int | None] | None = None
+) -> list[tuple[str, str]]:
     """The directives of an app's processes.
 
     :param without: names of directives that the app cannot live with.
+    :param limits: the app's option of this name.
     """
     kept = [directive for directive in SANDBOX if not strict or directive[0] not in dict(STRICT)]
-    return [directive for directive in [*kept, *(STRICT if strict else ())] if directive[0] not in without]
+    bounds = directives_of(limits or {})
+    left_out = {*without, *dict(bounds)}
+    return [directive for directive in [*kept, *(STRICT if strict else ())] if directive[0] not in left_out] + bounds
+
+
+def directives_of(limits: Mapping[str, int | None]) -> list[tuple[str, str]]:
+    """The directives of an app's limits. ``memory_high`` alone is the only limit of memory."""
+    bounds = [(name, form.format(limits[key])) for key, (name, form) in LIMITS.items() if limits.get(key)]
+    unbounded = limits.get("memory_high") and not limits.get("memory_max")
+    return bounds + ([("MemoryMax", "infinity")] if unbounded else [])

@@ -194,6 +194,7 @@ APP: dict[str, dict[str, t.Any]] = {
     "given": {"type": "list", "elements": "str", "default": []},
     "secret_names": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "sandbox": {"type": "dict", "default": {}},
+    "limits": {"type": "dict", "default": {}},
 }
 
 UNKNOWN = "known-after-the-build"
@@ -339,7 +340,7 @@ def app_of(entry: dict, params: dict) -> App:
         extra_index=entry["extra_index"],
         wheelhouse=entry["wheelhouse"],
         extra_requirements=(*params["extra_requirements"], *params["extra_requirements_of"].get(entry["name"], ())),
-        sandbox=tuple(sandbox(**entry["sandbox"])),
+        sandbox=tuple(sandbox(**entry["sandbox"], limits=entry["limits"])),
         shared_paths=tuple(entry["shared_paths"]),
         static_path=entry["static_path"],
         static_url=entry["static_url"],

@@ -817,7 +817,7 @@ def test_what_an_administrator_put_there_is_kept(home: Path):
 # --- what the module makes of an entry ------------------------------------------------------------------------------------
 
 
-def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox():
+def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox_and_limits():
     entry = {name: option.get("default") for name, option in python_release.APP.items()}
     entry |= {"name": "shop", "wsgi": "shop:app", "sandbox": {"strict": True, "without": ["ProcSubset"]}}
     params = {
@@ -829,3 +829,5 @@ def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox
     assert dict(described.sandbox)["PrivateNetwork"] == "yes"
     assert "ProcSubset" not in dict(described.sandbox)
     assert python_release.app_of(entry | {"sandbox": {}}, params).sandbox == SANDBOX
+    bounded = dict(python_release.app_of(entry | {"limits": {"memory_max": 300, "tasks": 90}}, params).sandbox)
+    assert (bounded["MemoryMax"], bounded["TasksMax"]) == ("300M", "90")

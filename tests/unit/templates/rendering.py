@@ -92,7 +92,12 @@ def _variables_of(role: str) -> dict[str, Any]:
 def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
     """What the role's action adds for one entry."""
     if role == "gunicorn_systemd":
-        return {"app": entry, "slot": "green", "release": RELEASE, "sandbox": sandbox(**entry["sandbox"])}
+        return {
+            "app": entry,
+            "slot": "green",
+            "release": RELEASE,
+            "sandbox": sandbox(**entry["sandbox"], limits=entry["limits"]),
+        }
     if role == "app_processes":
         process = entry["processes"][0]
         command = command_line(process)
@@ -101,7 +106,7 @@ def _seen_besides(role: str, entry: dict[str, Any]) -> dict[str, Any]:
             "process": process,
             "command": command,
             "release": RELEASE,
-            "sandbox": sandbox(**entry["sandbox"]),
+            "sandbox": sandbox(**entry["sandbox"], limits=entry["limits"]),
         }
     if role == "node_exporter":
         exporter = {

@@ -160,7 +160,7 @@ def test_the_whole_sandbox_is_in_the_service_and_nothing_takes_it_back():
     found = service(gunicorn_systemd_writable_directory="/srv/{name}/shared")
     start = found.index(SANDBOX[0])
     assert found[start : start + len(SANDBOX)] == list(SANDBOX)
-    assert found[start + len(SANDBOX) :] == [("ReadWritePaths", "/srv/shop/shared")]
+    assert found[start + len(SANDBOX) :] == [("LimitNOFILE", "8192"), ("ReadWritePaths", "/srv/shop/shared")]
     names = [name for name, _ in found[:start]]
     assert not set(names) & dict(SANDBOX).keys()
 

@@ -91,11 +91,33 @@ def test_a_timer_has_its_schedule():
 
 
 @pytest.mark.parametrize("process", KINDS)
+def test_a_process_has_the_limits_of_its_app(process: dict[str, Any]):
+    limits = {
+        "memory_high": 400,
+        "memory_max": 500,
+        "cpu_quota": 150,
+        "cpu_weight": 50,
+        "tasks": 100,
+        "open_files": 1024,
+    }
+    found = directives(render("process.service.j2", processes=[process], limits=limits))["Service"]
+    expected = {"MemoryHigh": "400M", "MemoryMax": "500M", "CPUQuota": "150%", "CPUWeight": "50", "TasksMax": "100"}
+    assert {name: value for name, value in found if name in expected} == expected
+    assert ("LimitNOFILE", "1024") in found
+    assert len([name for name, _ in found if name in expected]) == len(expected), "none is there twice"
+
+
+@pytest.mark.parametrize("process", KINDS)
+def test_without_limits_a_process_has_half_of_the_memory_and_512_tasks(process: dict[str, Any]):
+    assert {("MemoryMax", "50%"), ("TasksMax", "512"), ("LimitNOFILE", "8192")} <= set(unit(process)["Service"])
+
+
+@pytest.mark.parametrize("process", KINDS)
 def test_the_whole_sandbox_is_in_the_service_and_nothing_takes_it_back(process: dict[str, Any]):
     text = render("process.service.j2", processes=[process], app_processes_writable_directory="/srv/{name}/shared")
     found = directives(text)["Service"]
     start = found.index(SANDBOX[0])
-    assert found[start:] == [*SANDBOX, ("ReadWritePaths", "/srv/shop/shared")]
+    assert found[start:] == [*SANDBOX, ("LimitNOFILE", "8192"), ("ReadWritePaths", "/srv/shop/shared")]
     assert not {name for name, _ in found[:start]} & dict(SANDBOX).keys()
 
 
