@@ -604,6 +604,7 @@ def test_an_app_whose_packages_cannot_be_installed_is_not_built_and_holds_up_its
     assert published("python_app", "python_app_failures", *apps, **nothing) == {}
     here = {"hostvars": {"web1": {}}, "__python_app_installation": {"failures": {"shop": "shop: no"}}}
     assert published("python_app", "python_app_failures", *apps, **nothing | here) == {"shop": "shop: no"}
+    assert [app["name"] for app in published("python_app", "__python_app_buildable", *apps, **here)] == ["blog"]
     there = {
         "hostvars": {"web1": {"__python_app_installation": {"failures": {"shop": "shop: no"}}}},
         "__python_app_build": {"unmigrated": ["shop", "blog"], "failures": {}},
