@@ -51,7 +51,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Bring the processes of each app to their state
+- name: Deploy the processes of each app
   flask_ops.production.app_processes:
     apps: "{{ app_processes_apps | flask_ops.production.with_defaults('app_processes') }}"
     releases: "{{ python_app_releases }}"

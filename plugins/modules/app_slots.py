@@ -60,7 +60,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Bring each app's traffic to its release
+- name: Deploy each app's release
   flask_ops.production.app_slots:
     apps: "{{ gunicorn_systemd_apps }}"
     releases: "{{ python_app_releases }}"
