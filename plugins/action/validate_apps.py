@@ -153,7 +153,7 @@ def left_over(deployed, entries):
 
 
 def wrong_clock(seconds):
-    """A warning when the host's clock is an hour off: no certificate and no authority is trusted then."""
+    """A warning when the host's clock is an hour off: no certificate and no CA is trusted then."""
     off = seconds - time.time()
     if abs(off) < 3600:
         return []

@@ -74,7 +74,7 @@ PATIENCE = 10
 """Seconds that a proxy gets to serve what it was told to read."""
 
 LOST_ACCOUNT = re.compile(r"accountDoesNotExist|\baccount\b[^\n]*\b(does not exist|not found)", re.IGNORECASE)
-"""What certbot says when its account is not known any more, to the authority, in whose words it is, or to itself."""
+"""What certbot says when its account is not known any more, to the CA, in whose words it is, or to itself."""
 
 
 class CertificateError(Exception):
@@ -205,7 +205,7 @@ class Result:
     @property
     def summary(self) -> str:
         """One line for people, or more where there is a problem."""
-        end = f"ends {day(self.expires)}" if self.expires else "there is none of the authority"
+        end = f"ends {day(self.expires)}" if self.expires else "there is none of the CA"
         if self.problem:
             return f"{self.name}: NOT as it should be; {end}. {self.problem}"
         if self.action == "removed":
@@ -220,7 +220,7 @@ class Result:
 def reasons(wanted: Certificate, found: Lineage | None, settings: Settings, now: float) -> list[str]:
     """Why a new certificate is needed now; nothing for a certificate that is as it should be.
 
-    One that ends soon is as it should be: its renewal is certbot's to decide, who asks the authority when.
+    One that ends soon is as it should be: its renewal is certbot's to decide, who asks the CA when.
     """
     if found is None:
         return ["there was none"]
@@ -330,7 +330,7 @@ def day(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-# --- before the authority is asked ----------------------------------------------------------------------------------
+# --- before the CA is asked -----------------------------------------------------------------------------------------
 
 
 def ask_directory(wanted: Certificate, settings: Settings) -> None:
@@ -342,16 +342,16 @@ def ask_directory(wanted: Certificate, settings: Settings) -> None:
             directory = json.loads(answer.read(LONGEST_DIRECTORY))
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise CertificateError(f"The authority does not answer at {settings.server}: {reason}.") from error
+        raise CertificateError(f"The CA does not answer at {settings.server}: {reason}.") from error
     meta = directory.get("meta", {}) if isinstance(directory, dict) else {}
     profiles = meta.get("profiles", {}) if isinstance(meta, dict) else {}
     if wanted.profile and wanted.profile not in profiles:
         offered = ", ".join(profiles) or "none"
-        raise CertificateError(f"The authority does not offer the profile '{wanted.profile}'; it offers {offered}.")
+        raise CertificateError(f"The CA does not offer the profile '{wanted.profile}'; it offers {offered}.")
 
 
 def check_names(wanted: Certificate, settings: Settings) -> None:
-    """Fetch a file through every name, as the authority will. A failed try there counts against a limit; this does not."""
+    """Fetch a file through every name, as the CA will. A failed try there counts against a limit; this does not."""
     text = secrets.token_hex(16)
     place = os.path.join(settings.webroot, ".well-known", "acme-challenge")
     path = os.path.join(place, f"flask-ops-{secrets.token_hex(8)}")
@@ -366,7 +366,7 @@ def check_names(wanted: Certificate, settings: Settings) -> None:
         remove(path)
     if problems:
         raise CertificateError(
-            f"{len(problems)} of {len(names)} names do not lead here over HTTP, so the authority was not asked:\n"
+            f"{len(problems)} of {len(names)} names do not lead here over HTTP, so the CA was not asked:\n"
             + "\n".join(f"- {problem}" for problem in problems)
         )
 
@@ -374,7 +374,7 @@ def check_names(wanted: Certificate, settings: Settings) -> None:
 def verdict(name: str, found: dict[str, str] | str) -> str:
     """What is wrong with a name, or the empty text.
 
-    An authority takes IPv6 first and falls back to IPv4 only when nothing answers at all. So one right answer is
+    A CA takes IPv6 first and falls back to IPv4 only when nothing answers at all. So one right answer is
     needed, and none may be wrong.
 
     :param found: by address, the empty text for the right answer, or what came instead; or why there is no address.
@@ -552,12 +552,12 @@ class Bounded(io.RawIOBase):
 
 
 def certbot(argv: list[str], settings: Settings) -> str:
-    """Run certbot. Its error is what the authority said, without certbot's own advice."""
+    """Run certbot. Its error is what the CA said, without certbot's own advice."""
     environment = {
         # Proxies of the host's, for instance; but not where this program has its own code from.
         **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         "LANG": "C.UTF-8",
-        # certbot brings a store of authorities of its own. The host's is the one that its owner keeps.
+        # certbot brings a store of CAs of its own. The host's is the one that its owner keeps.
         **({"REQUESTS_CA_BUNDLE": settings.ca_bundle} if settings.ca_bundle else {}),
     }
     try:
@@ -600,7 +600,7 @@ def obtain(wanted: Certificate, settings: Settings, eab: dict[str, str] | None =
 
 
 def renew(wanted: Certificate, settings: Settings) -> None:
-    """Let certbot decide whether a renewal is due, by what the authority says (ARI), or by the remaining lifetime."""
+    """Let certbot decide whether a renewal is due, by what the CA says (ARI), or by the remaining lifetime."""
     argv = [CERTBOT, "renew", "--cert-name", wanted.name, "--non-interactive", "--no-random-sleep-on-renew"]
     try:
         certbot(argv, settings)
@@ -611,7 +611,7 @@ def renew(wanted: Certificate, settings: Settings) -> None:
 
 
 def register(settings: Settings, eab: dict[str, str] | None) -> None:
-    """Make the account that needs to be bound to one that the authority knows. Others are made by the way."""
+    """Make the account that needs to be bound to one that the CA knows. Others are made by the way."""
     if not eab or accounts(settings):
         return
     ensure_directory(os.path.dirname(LOCK))
@@ -628,7 +628,7 @@ def register(settings: Settings, eab: dict[str, str] | None) -> None:
 
 
 def accounts(settings: Settings) -> list[str]:
-    """The directories of the accounts at this authority."""
+    """The directories of the accounts at this CA."""
     server = urllib.parse.urlsplit(settings.server)
     return glob.glob(f"{glob.escape(f'{CONFIG}/accounts/{server.netloc}{server.path}')}/*/regr.json")
 

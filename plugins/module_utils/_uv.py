@@ -46,7 +46,7 @@ def proxies() -> dict[str, str]:
 
 SETTINGS = {
     "UV_PYTHON_DOWNLOADS": "never",
-    # The host's own authorities: a company's mirror is trusted as everything else on the host trusts it.
+    # The host's own CAs: a company's mirror is trusted as everything else on the host trusts it.
     "UV_SYSTEM_CERTS": "1",
     "UV_COMPILE_BYTECODE": "1",
     "UV_LINK_MODE": "copy",

@@ -9,9 +9,9 @@ module: acme_certificates
 short_description: Obtain certificates of an ACME CA by certbot, and install them
 version_added: 0.1.0
 description:
-  - Compares what is wanted of each certificate (names, key type, profile, authority, challenge) with what is on the
+  - Compares what is wanted of each certificate (names, key type, profile, CA, challenge) with what is on the
     disk. Only where something differs, certbot is asked for another one. A renewal is left to the timer.
-  - Before the authority is asked, a file is fetched through every name.
+  - Before the CA is asked, a file is fetched through every name.
   - A certificate is installed by its link, a test of the proxy's files and a reload. Then what is served is compared
     with what is on the disk.
   - A certificate that could not be obtained is a result with a reason, not a failure of the task. The others are
@@ -41,23 +41,23 @@ options:
     type: bool
     default: false
   server:
-    description: URL of the authority's ACME directory.
+    description: URL of the CA's ACME directory.
     type: str
     required: true
   email:
-    description: Address of the account, for authorities that want one.
+    description: Address of the account, for CAs that want one.
     type: str
     default: ""
   eab:
-    description: C(kid) and C(hmac_key), for an authority that binds an account to one that it knows.
+    description: C(kid) and C(hmac_key), for a CA that binds an account to one that it knows.
     type: dict
     default: {}
   ca_bundle:
-    description: File on the host with the authorities that are trusted to speak for the ACME server.
+    description: File on the host with the CAs that are trusted to speak for the ACME server.
     type: str
     default: ""
   challenge:
-    description: How the authority is shown that the names are ours, where a certificate does not say it.
+    description: How the CA is shown that the names are ours, where a certificate does not say it.
     type: str
     choices: [http-01, dns-01]
     default: http-01
@@ -83,7 +83,7 @@ options:
     choices: [ecdsa, rsa]
     default: ecdsa
   profile:
-    description: The authority's profile, where a certificate does not say it. None by default.
+    description: The CA's profile, where a certificate does not say it. None by default.
     type: str
     default: ""
   precheck:
@@ -120,7 +120,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Bring the certificates to their state
+- name: Ensure the state of each certificate
   flask_ops.production.acme_certificates:
     certificates:
       - name: shop

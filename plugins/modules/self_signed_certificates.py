@@ -81,7 +81,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Make the certificates that HTTPS starts with
+- name: Create self-signed bootstrap certificates
   flask_ops.production.self_signed_certificates:
     sites:
       - name: shop

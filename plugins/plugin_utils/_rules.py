@@ -769,7 +769,7 @@ RULES |= {
         is_host_path, "must be the absolute path of a file on the host", "/etc/ssl/private/shop.key"
     ),
     "acme.profile": matches(
-        r"[a-z0-9][A-Za-z0-9._-]{0,63}", "must be the name of a profile that the authority has", "tlsserver"
+        r"[a-z0-9][A-Za-z0-9._-]{0,63}", "must be the name of a profile that the CA has", "tlsserver"
     ),
     "acme.ip_addresses[]": Rule(is_ip_address, "must be an IPv4 or IPv6 address", "203.0.113.7"),
     "nginx_proxy_self_signed_sites[]": Rule(is_app_name, "must be the name of an app", "shop"),
@@ -791,7 +791,7 @@ RULES |= {
     "letsencrypt_eab{key}": matches(r"kid|hmac_key", "must be kid or hmac_key", "kid"),
     "letsencrypt_eab{value}": Rule(
         lambda value: isinstance(value, str) and re.fullmatch(r"[!-~]{1,500}", value) is not None,
-        "must be one word, as the authority gives it",
+        "must be one word, as the CA gives it",
         "kid-7Jx2",
     ),
     "letsencrypt_webroot": Rule(is_host_path, "must be the absolute path of a directory on the host", "/var/www/html"),

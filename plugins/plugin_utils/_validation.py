@@ -726,7 +726,7 @@ MOST_NAMES = {"tlsserver": 25, "shortlived": 25}
 
 
 def certificate_errors(entries: t.Any, name: str, variables: Mapping[str, t.Any]) -> list[str]:
-    """What an authority would refuse, or could not do, of the certificates that the entries want.
+    """What a CA would refuse, or could not do, of the certificates that the entries want.
 
     :param variables: all variables of the host.
     """
@@ -753,7 +753,7 @@ def _authority_errors(given: Mapping[str, t.Any]) -> list[str]:
     eab = given["letsencrypt_eab"]
     if eab and isinstance(eab, Mapping):
         errors += [
-            f"letsencrypt_eab.{key}: is missing; the authority gives both of kid and hmac_key"
+            f"letsencrypt_eab.{key}: is missing; the CA gives both of kid and hmac_key"
             for key in ("kid", "hmac_key")
             if key not in eab
         ]
@@ -785,7 +785,7 @@ def _order_errors(
                 f"{place}.domains[{index}]: '{domain}' needs the challenge dns-01, and a letsencrypt_dns_plugin; {off}"
             )
         if public and PRIVATE_NAMES.search(domain):
-            errors.append(f"{place}.domains[{index}]: no public authority knows the name '{domain}'; {off}")
+            errors.append(f"{place}.domains[{index}]: no public CA knows the name '{domain}'; {off}")
     if challenge == "dns-01" and not given["letsencrypt_dns_plugin"]:
         errors.append(f"{place}: the challenge dns-01 needs letsencrypt_dns_plugin; a good value is dns-rfc2136")
     if addresses and challenge != "http-01":

@@ -1,6 +1,6 @@
 """What a visitor gets when certificates come, change, move, fail and go. Later tests build on earlier ones.
 
-What differs by distribution (nginx, OpenSSL, Python, the authority's version) runs on both. The rest is one program with
+What differs by distribution (nginx, OpenSSL, Python, the CA's version) runs on both. The rest is one program with
 the same certbot, and runs on one.
 """
 
@@ -133,10 +133,10 @@ def test_other_names_and_another_key_are_got_and_what_cannot_be_had_is_told(host
     )
     # The run before this one, which left blog in the same state, ended well.
     assert done.status != 0
-    assert "blog: NOT as it should be; there is none of the authority." in done.output
+    assert "blog: NOT as it should be; there is none of the CA." in done.output
     assert "lost.test.example does not resolve" in done.output
     assert "wrong.test.example: 192.0.2.1 gives no answer" in done.output
-    assert "2 of 3 names do not lead here over HTTP, so the authority was not asked" in done.output
+    assert "2 of 3 names do not lead here over HTTP, so the CA was not asked" in done.output
     assert "blog.test.example" not in host.check_output("journalctl --unit pebble@main.service")
     assert not served("blog.test.example").of_an_authority
     found = served("new.test.example")
@@ -246,9 +246,9 @@ def test_without_the_variables_the_same_certificate_is_served(host, apply, serve
 
 
 def test_each_lifetime_is_renewed_in_its_last_part_and_not_on_every_run(host):
-    """By certbot alone, which is what the timer leaves it to, with and without ARI: Debian 12's authority has none.
+    """By certbot alone, which is what the timer leaves it to, with and without ARI: Debian 12's CA has none.
 
-    Only certbot's clock is set. What an authority makes anew begins now, and so is due at each later clock.
+    Only certbot's clock is set. What a CA makes anew begins now, and so is due at each later clock.
     """
     certbot = "env REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt /opt/flask-ops/certbot/bin/certbot"
     places = "--config-dir /root/lives --work-dir /root/lives/work --logs-dir /root/lives/logs"
@@ -273,7 +273,7 @@ def test_each_lifetime_is_renewed_in_its_last_part_and_not_on_every_run(host):
 def test_in_two_years_no_lifetime_ends_or_is_renewed_too_often_even_when_the_authority_is_often_down(host, once, put):
     """certbot decides at each run of the timer, at a clock that goes from run to run. Lifetimes are in hours."""
     down = {160: 48, 45 * 24: 10 * 24, 64 * 24: 14 * 24, 90 * 24: 21 * 24}
-    # An authority that is down suggests nothing, so the first of each pair is also without ARI, for a while.
+    # A CA that is down suggests nothing, so the first of each pair is also without ARI, for a while.
     cases = [
         {"lifetime": lifetime, "suggests": suggests, "down": hours}
         for lifetime, longest in down.items()
@@ -350,7 +350,7 @@ def test_and_back_and_a_wildcard_by_dns_while_a_profile_that_is_not_offered_is_t
     assert done.status == 0, done.output
     # From a certificate of one's own, and from none at all.
     assert served("shop.test.example").of_an_authority, done.output
-    assert "The authority does not offer the profile" in done.output
+    assert "The CA does not offer the profile" in done.output
     assert served("blog.test.example").issuer.endswith("blog.test.example")
     found = served("anything.wildcard.test.example")
     assert found.of_an_authority, done.output
@@ -366,7 +366,7 @@ def test_an_authority_that_is_down_takes_nothing_with_it(host, once, apply, serv
     before = served("shop.test.example").serial
     first = apply(api={"state": "absent"}, late={"domains": ["api.test.example"]})
     assert first.status == 0
-    assert "The authority does not answer at https://ca.test.example:14000/dir" in first.output
+    assert "The CA does not answer at https://ca.test.example:14000/dir" in first.output
     assert not served("api.test.example").of_an_authority
     renewal = look_after(host, "+88d")
     assert renewal.rc == 1

@@ -142,7 +142,7 @@ bad_app(
     12, "domains[0]", "an international name in its xn-- form...good value is shop.example.com", domains=["münchen.de"]
 )
 
-# --- certificates of an authority ---------------------------------------------------------------------------------------
+# --- certificates of a CA ----------------------------------------------------------------------------------------------
 MAIL = {"letsencrypt_email": "webmaster@flask-shop.com"}
 
 
@@ -161,7 +161,7 @@ bad_order(
 bad_app(13, "domains[0]", "cannot be '*.example.com'; put another before it", domains=["*.example.com"])
 bad_app(14, "domains[0]", "must be a full domain name...good value is", domains=["localhost"])
 for domain in ("shop.local", "shop.test", "shop.internal", "shop.example.com"):
-    bad_order(14, ".domains[0]", "no public authority knows the name...acme: {enabled: false}", {"domains": [domain]})
+    bad_order(14, ".domains[0]", "no public CA knows the name...acme: {enabled: false}", {"domains": [domain]})
 bad_app(15, "domains[0]", "must be a full domain name...good value is", domains=["192.0.2.1"])
 bad_order(15, ".acme.ip_addresses", "need the profile shortlived", {"acme": {"ip_addresses": ["203.0.113.7"]}})
 bad_order(16, ".domains", "101 names are more than the 100", {"domains": [f"a{n}.flask-shop.com" for n in range(101)]})

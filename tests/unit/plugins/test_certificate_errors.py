@@ -1,4 +1,4 @@
-"""What an authority would refuse is refused before it is asked, and before any host changes."""
+"""What a CA would refuse is refused before it is asked, and before any host changes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def errors_of(entry: dict[str, Any], **variables: Any) -> list[str]:
     ("entry", "variables", "expected"),
     [
         ({"domains": ["*.flask-shop.com"]}, {}, "domains[0]: '*.flask-shop.com' needs the challenge dns-01"),
-        ({"domains": ["shop.test"]}, {}, "domains[0]: no public authority knows the name 'shop.test'"),
-        ({"domains": ["a.com", "shop.local"]}, {}, "domains[1]: no public authority knows the name 'shop.local'"),
-        ({"domains": ["shop.example.com"]}, {}, "no public authority knows the name 'shop.example.com'"),
+        ({"domains": ["shop.test"]}, {}, "domains[0]: no public CA knows the name 'shop.test'"),
+        ({"domains": ["a.com", "shop.local"]}, {}, "domains[1]: no public CA knows the name 'shop.local'"),
+        ({"domains": ["shop.example.com"]}, {}, "no public CA knows the name 'shop.example.com'"),
         ({"domains": MANY}, {}, "101 names are more than the 100 that a certificate may have"),
         (
             {"domains": MANY[:26], "acme": {"profile": "tlsserver"}},
