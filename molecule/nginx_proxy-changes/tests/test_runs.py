@@ -82,6 +82,23 @@ def test_a_snippet_that_nginx_refuses_fails_its_site_and_the_others_are_applied(
     assert gone.status == 0, gone.output
 
 
+def test_a_wrong_certificate_fails_its_site_and_the_others_are_applied(host, play, site, echo):
+    first, second, *_ = host.ansible.get_variables()["nginx_proxy_sites"]
+    files = {"fullchain": "/etc/ssl/gone.pem", "privkey": "/etc/ssl/gone.key"}
+    new = {"name": "new", "domains": ["new.test.example"], "certificate": files}
+    sites = [{**first, "certificate": files}, {**second, "hsts": {"max_age": 90}}, new]
+    refused = play(str(CONVERGE), nginx_proxy_sites=sites)
+    assert refused.status != 0
+    assert "2 apps failed: echo, new." in refused.output
+    assert "new: certificate: there is no file /etc/ssl/gone.pem on the host" in refused.output
+    assert echo.ask("/").status == 200
+    with host.sudo():
+        assert not host.file("/etc/nginx/sites-enabled/new.conf").exists
+    assert site("bystander", "bystander.test.example").ask("/").headers["Strict-Transport-Security"] == "max-age=90"
+    restored = play(str(CONVERGE), nginx_proxy_sites=[first, second])
+    assert restored.status == 0, restored.output
+
+
 def take(host, port):
     """Have another process listen on a port."""
     host.check_output(f"systemd-run --unit=taker /usr/bin/python3 -m http.server {port}")
