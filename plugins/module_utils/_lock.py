@@ -7,6 +7,9 @@ run, its text says whose the app is: JSON about the run, and whether it has fini
 until the first one has been idle for so long that its controller must be dead, and takes over. A later step of a run
 that was taken over from changes nothing any more.
 
+The file stays when the app is removed, until the next reboot: a run that was taken over from must still find that in it, and
+must not set the app up again. So nobody unlinks a file for which another run may wait, either.
+
 The file is for root alone: flock(2) needs no more than a descriptor, so who may read it may block every deploy.
 
 This module util is private to the collection.
