@@ -22,7 +22,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._run import t
 PASSED_ON = (
     "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
     "extras", "groups", "extra_requirements", "files", "build",
-    "shared_paths", "secrets_in", "migrate", "migrate_timeout", "fail_on_insecure",
+    "shared_paths", "migrate", "migrate_timeout", "fail_on_insecure",
     "accept_insecure", "server", "worker_class", "sandbox", "limits",
 )  # fmt: skip
 

@@ -8,11 +8,13 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import grp
+import json
 import os
 import stat
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.flask_ops.production.plugins.module_utils._files import packed
 from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._uv import proxies
 
@@ -54,7 +56,7 @@ class App:
     static_url: str = "/static/"
     static_keep: int = 86400
     environment_file: str = ""
-    credentials_file: str = ""
+    credentials_directory: str = ""
     migrate: str = ""
     migrate_timeout: int = 300
     fail_on_insecure: bool = False
@@ -83,6 +85,10 @@ class App:
     def build(self) -> str:
         # In a directory that only builds can enter, and no other process of the same user.
         return os.path.join(self.root, ".build", "work")
+
+    def credentials(self) -> dict[str, str]:
+        """The files that systemd hands to the app, by name."""
+        return json.loads(packed(self.credentials_directory)) if self.credentials_directory else {}
 
     def linked_release(self, name: str) -> str | None:
         """The release that the link ``current`` or ``previous`` points to."""

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import fcntl
 import grp
+import json
 import os
 import pwd
 import stat
@@ -25,6 +26,9 @@ ASIDE_PREFIX = ".flask-ops-removed."
 
 NEW_PREFIX = ".flask-ops-new."
 """What is written is first a hidden sibling, and renamed when it is complete."""
+
+TEXT = ("utf-8", "surrogateescape")
+"""How files are read into a JSON object, which holds texts alone: of any bytes."""
 
 LEFT_BEHIND = 3600
 """Seconds after which a hidden sibling cannot belong to a run that still works."""
@@ -50,7 +54,8 @@ class Entry:
     """What one path should be.
 
     ``kind`` is ``file`` (with ``content``), ``touch`` (a file with whatever others write into it, such as a log),
-    ``directory``, ``link`` (with ``target``) or ``absent``.
+    ``directory``, ``files`` (a directory with these files and no others; ``content`` is what :func:`packed` returns),
+    ``link`` (with ``target``) or ``absent``.
     ``mode`` is an integer as for :func:`os.chmod`; ``owner`` and ``group`` are names.
     The content of a ``secret`` file never appears in a diff. ``item`` is the name of the item that it is for, if any.
     """
@@ -73,9 +78,14 @@ class Entry:
         :raises OSError: when it is not.
         """
         content = (opened(item["content"] or "") if secret else item["content"] or "").encode()
-        if item["copy_of"] and item["state"] == "file" and (must_exist or os.path.exists(item["copy_of"])):
-            with open(item["copy_of"], "rb") as stream:
-                content = stream.read()
+        if item["state"] == "files":
+            content = _canonical(json.loads(content or "{}"))
+        if item["copy_of"] and (must_exist or os.path.exists(item["copy_of"])):
+            if item["state"] == "files":
+                content = packed(item["copy_of"])
+            elif item["state"] == "file":
+                with open(item["copy_of"], "rb") as stream:
+                    content = stream.read()
         if item["copy_of"] in (item.get("copy_changes") or ()):
             content += b"\0"  # something else, which is not known yet
         return cls(
@@ -93,7 +103,7 @@ class Entry:
 
 FILE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "dest": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["file", "touch", "directory", "link", "absent"], "required": True},
+    "state": {"type": "str", "choices": ["file", "touch", "directory", "files", "link", "absent"], "required": True},
     "content": {"type": "str"},
     "copy_of": {"type": "str"},
     "copy_changes": {"type": "list", "elements": "str"},
@@ -117,6 +127,8 @@ class State:
     mode: int = 0
     owner: str = ""
     group: str = ""
+    path: str = field(default="", compare=False)
+    """Where a directory is, whose files are read only when they are asked for."""
 
     @classmethod
     def read(cls, path: str, content: bool = True) -> State:
@@ -136,13 +148,18 @@ class State:
         if stat.S_ISLNK(info.st_mode):
             return cls("link", target=os.readlink(path), **who)
         if stat.S_ISDIR(info.st_mode):
-            return cls("directory", **who)
+            return cls("directory", path=path, **who)
         if stat.S_ISREG(info.st_mode):
             if not content:
                 return cls("file", **who)
             with open(path, "rb") as stream:
                 return cls("file", content=stream.read(), **who)
         return cls("special", **who)
+
+    @property
+    def text(self) -> bytes:
+        """The content of a file, or that of the files in a directory, packed."""
+        return packed(self.path) if self.kind == "directory" and self.path else self.content
 
     def satisfies(self, entry: Entry) -> bool:
         if self.kind != _kind(entry):
@@ -151,7 +168,7 @@ class State:
             return True
         if self.kind == "link":
             return self.target == entry.target
-        if entry.kind == "file" and self.content != entry.content:
+        if entry.kind in ("file", "files") and self.text != entry.content:
             return False
         return (self.mode, self.owner, self.group) == (entry.mode, entry.owner, entry.group)
 
@@ -242,8 +259,10 @@ class Transaction:
             self._undo.append(lambda: link(entry.dest, before.target))
         else:
             self._undo.append(lambda: remove(entry.dest))
-        if entry.kind == "directory":
+        if entry.kind in ("directory", "files"):
             os.mkdir(entry.dest, 0o700)
+            for name, text in json.loads(entry.content or "{}").items():
+                write(f"{entry.dest}/{name}", text.encode(*TEXT), entry.mode & 0o666, entry.owner, entry.group)
             own(entry.dest, entry.mode, entry.owner, entry.group)
         elif entry.kind == "link":
             link(entry.dest, entry.target)
@@ -256,6 +275,22 @@ class Transaction:
         os.rename(path, aside)
         self._aside.append(aside)
         self._undo.append(lambda: os.rename(aside, path))
+
+
+def packed(directory: str) -> bytes:
+    """The files in a directory as one text: a JSON object of their contents by name."""
+    files = {}
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if not os.path.isfile(path):
+            continue
+        with open(path, "rb") as stream:
+            files[name] = stream.read().decode(*TEXT)
+    return _canonical(files)
+
+
+def _canonical(files: dict[str, str]) -> bytes:
+    return json.dumps(files, sort_keys=True).encode()
 
 
 def write(path: str, content: bytes, mode: int, owner: str, group: str) -> None:
@@ -356,8 +391,9 @@ def _hidden(directory: str) -> list[str]:
     return []
 
 
-def _kind(entry: Entry) -> str:
-    return "file" if entry.kind == "touch" else entry.kind
+def _kind(entry: State | Entry) -> str:
+    """What is there once the entry is in its state."""
+    return {"touch": "file", "files": "directory"}.get(entry.kind, entry.kind)
 
 
 def _describe(thing: State | Entry) -> str:
@@ -365,8 +401,7 @@ def _describe(thing: State | Entry) -> str:
         return "absent"
     if thing.kind == "link":
         return f"link to {thing.target}"
-    kind = "file" if thing.kind == "touch" else thing.kind
-    return f"{kind} {thing.mode:04o} {thing.owner}:{thing.group}"
+    return f"{_kind(thing)} {thing.mode:04o} {thing.owner}:{thing.group}"
 
 
 def _text(thing: State | Entry, secret: bool) -> str:

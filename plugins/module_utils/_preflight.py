@@ -7,6 +7,7 @@ This module util is private to the collection. The program that imports the app 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
@@ -318,11 +319,25 @@ def secret_values(app: App) -> list[str]:
     environment = State.read(app.environment_file).content.decode() if app.environment_file else ""
     found = re.findall(r'^(\w+)="((?:[^"\\]|\\.)*)"$', environment, re.MULTILINE | re.DOTALL)
     values = [re.sub(r"\\(.)", r"\1", quoted) for name, quoted in found if name in app.secret_names]
-    if app.credentials_file:
-        held = json.loads(State.read(app.credentials_file).content or b"{}")
-        values += [str(value) for value in held.values()]
+    for name, text in app.credentials().items():
+        values.append(text.strip())
+        # Of a file in JSON, the app prints one of its values rather than a line. Short ones of others are no secrets.
+        with contextlib.suppress(ValueError):
+            values += [value for value in leaves(json.loads(text)) if name == "secrets.json" or len(value) > 16]
     # Of a value of several lines, each by itself.
     return values + [line for value in values for line in value.splitlines() if len(line) > 16]
+
+
+def leaves(value: t.Any) -> list[str]:
+    """The values in what JSON describes, as texts.
+
+    >>> leaves({"a": ["b", 1], "c": {"d": "e"}})
+    ['b', '1', 'e']
+    """
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return [leaf for part in inner for leaf in leaves(part)]
+    return [str(value)]
 
 
 def masked(text: str, values: t.Iterable[str]) -> str:

@@ -65,7 +65,7 @@ class Process:
         """The files that a unit reads when it is started. What a timer starts reads its own, at its next run."""
         if unit.endswith(".timer"):
             return {f"{UNITS}/{unit}"}
-        return {entry.dest for entry in self.files if entry.kind == "file"}
+        return {entry.dest for entry in self.files if entry.kind in ("file", "files")}
 
 
 @dataclass(frozen=True)

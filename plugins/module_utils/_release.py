@@ -435,8 +435,8 @@ class Builder:
         how = [app.server, app.worker_class, app.sandbox, app.static_url]
         judged = [app.fail_on_insecure, sorted(app.accept_insecure)]
         digest = hashlib.sha256(json.dumps([_preflight.request(app), how, judged]).encode())
-        for path in filter(None, (app.environment_file, app.credentials_file)):
-            digest.update(State.read(path).content)
+        for path in filter(None, (app.environment_file, app.credentials_directory)):
+            digest.update(State.read(path).text)
         return digest.hexdigest()
 
     def _migrate(self) -> None:
@@ -468,7 +468,7 @@ class Builder:
             ("OOMPolicy", "continue"),
             *(("Environment", f"{name}={value}") for name, value in environment.items()),
             *([("EnvironmentFile", app.environment_file)] if app.environment_file else []),
-            *([("LoadCredential", f"secrets.json:{app.credentials_file}")] if app.credentials_file else []),
+            *(("LoadCredential", f"{name}:{app.credentials_directory}/{name}") for name in app.credentials()),
         ]
         began = time.monotonic()
         try:

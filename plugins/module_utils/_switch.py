@@ -652,10 +652,12 @@ class Switch:
         before = {_by_slot(entry.dest, old): self.host.read(entry.dest) for entry in self.app.files.get(old or "", [])}
         shown = []
         for entry in self.app.files[new]:
+            if entry.kind not in ("file", "files"):
+                continue
             was = before.get(_by_slot(entry.dest, new))
-            text = was.content.decode("utf-8", "replace") if was and was.kind == "file" else ""
+            text = was.text.decode("utf-8", "replace") if was else ""
             after = entry.content.decode("utf-8", "replace")
-            if entry.kind != "file" or _by_slot(text, old) == _by_slot(after, new):
+            if _by_slot(text, old) == _by_slot(after, new):
                 continue
             shown.append(
                 {

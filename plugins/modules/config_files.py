@@ -53,10 +53,12 @@ options:
           - What should be at O(files[].dest).
           - The default is V(file) when O(files[].src), O(files[].content) or O(files[].copy_of) is given,
             V(link) when O(files[].target) is given, else V(directory).
+          - V(files) is a directory with the files that its content describes, a JSON object of texts by name, and no others;
+            or a copy of another directory's files.
           - V(touch) is a file with whatever others write into it, such as a log. It is made empty where there is none.
           - V(absent) removes a directory with all that is in it.
         type: str
-        choices: [file, touch, directory, link, absent]
+        choices: [file, touch, directory, files, link, absent]
       each:
         description:
           - Makes one entry per item of this list. The template sees the item under the name given as O(files[].as).

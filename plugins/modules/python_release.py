@@ -45,8 +45,8 @@ options:
     description: URL of a mirror of python-build-standalone, for a Python that the host does not have.
     type: str
     default: ""
-  credentials_file:
-    description: The secrets of each app whose C(secrets_in) is V(credentials), as JSON; C({name}) as above.
+  credentials_directory:
+    description: The files that systemd hands to each app as credentials; C({name}) as above.
     type: str
     default: ""
   step:
@@ -181,7 +181,6 @@ APP: dict[str, dict[str, t.Any]] = {
     "wheelhouse": {"type": "str", "default": ""},
     "shared_paths": {"type": "list", "elements": "str", "default": []},
     "static_path": {"type": "str", "default": ""},
-    "secrets_in": {"type": "str", "choices": ["environment", "credentials"], "default": "environment", "no_log": False},
     "static_url": {"type": "str", "default": "/static/"},
     "static_keep": {"type": "int", "default": 86400},
     "migrate": {"type": "str", "default": ""},
@@ -211,7 +210,7 @@ def main() -> None:
             "run": RUN,
             "root": {"type": "str", "required": True},
             "environment_file": {"type": "str", "required": True},
-            "credentials_file": {"type": "str", "default": ""},
+            "credentials_directory": {"type": "str", "default": ""},
             "step": {"type": "str", "choices": ["build", "migrate"], "default": "build"},
             "lock_timeout": {"type": "int", "default": 300},
             "python": {"type": "str", "default": "/usr/bin/python3"},
@@ -317,7 +316,6 @@ def lacking(app: App) -> list[str]:
 
 def app_of(entry: dict, params: dict) -> App:
     build = entry["build"] or {}
-    in_credentials = entry["secrets_in"] == "credentials"
     return App(
         name=entry["name"],
         user=entry["name"],
@@ -346,7 +344,7 @@ def app_of(entry: dict, params: dict) -> App:
         static_url=entry["static_url"],
         static_keep=entry["static_keep"],
         environment_file=params["environment_file"].format_map(entry),
-        credentials_file=params["credentials_file"].format_map(entry) if in_credentials else "",
+        credentials_directory=params["credentials_directory"].format_map(entry),
         migrate=entry["migrate"],
         migrate_timeout=entry["migrate_timeout"],
         fail_on_insecure=entry["fail_on_insecure"],

@@ -51,10 +51,10 @@ def _entry(file: dict[str, t.Any], item: dict[str, t.Any] | None, render: Render
         entry = {key: _fill(value, item) for key, value in entry.items()}
         if "name" in item:
             entry["item"] = item["name"]
-    if state == "file" and "src" in file:
+    if state in ("file", "files") and "src" in file:
         source = file["src"] if item is None else _fill(file["src"], item)
         entry["content"] = render(source, {} if item is None else {file.get("as", "item"): item})
-    elif state == "file" and "content" in file:
+    elif state in ("file", "files") and "content" in file:
         entry["content"] = file["content"]
     return entry
 

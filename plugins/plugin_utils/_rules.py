@@ -55,6 +55,9 @@ TAKEN_UNITS = frozenset(
 )
 """Units of this collection, and of packages that it installs."""
 
+MAX_CREDENTIALS = 900_000
+"""systemd hands over 1 MiB to a unit, with names and the secrets of the app."""
+
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
@@ -327,6 +330,27 @@ def is_secret_value(value: t.Any) -> bool:
     return is_environment_value(re.sub(r"\r?\n", "", value) if isinstance(value, str) else value)
 
 
+def is_credential_name(value: t.Any) -> bool:
+    """The name of a file that systemd hands over. Those that begin with a dot are for files that are not complete."""
+    return (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value) is not None
+        and ".." not in value
+        and value != "secrets.json"
+    )
+
+
+def is_secret_text(value: t.Any) -> bool:
+    """A text of any characters that a file can have. Without one, the value is most likely missing."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_requirement(line: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][^\x00-\x1f\x7f]*", line) is not None
 
@@ -451,6 +475,16 @@ RULES: dict[str, Rule] = {
         is_command,
         "must be one command on one line; no shell runs it, so '&&', '|' and '>' do not work",
         "flask --app shop db upgrade",
+    ),
+    "secret_files{key}": Rule(
+        is_credential_name,
+        "must be at most 64 letters, digits and ._- without '..', begin with a letter or a digit, and not be secrets.json",
+        "google.json",
+    ),
+    "secret_files{value}": Rule(
+        is_secret_text,
+        "must be a text that is not empty, without null characters",
+        '"{{ vault_shop_google_json }}"',
     ),
     "env{key}": Rule(
         lambda key: (
@@ -621,8 +655,14 @@ RULES: dict[str, Rule] = {
     "gunicorn_systemd_changing_files[]": Rule(
         is_host_path, "must be the absolute path of a file on the host", "/etc/flask-ops/shop/environment"
     ),
-    "gunicorn_systemd_credentials_file": or_empty(
-        Rule(is_app_path, "must be an absolute path with {name} in it", "/etc/flask-ops/{name}/secrets.json")
+    "gunicorn_systemd_credentials_directory": or_empty(
+        Rule(is_app_path, "must be an absolute path with {name} in it", "/etc/flask-ops/{name}/credentials")
+    ),
+    "gunicorn_systemd_secret_files{key}": Rule(is_app_name, "must be the name of an app", "shop"),
+    "gunicorn_systemd_secret_files{value}": Rule(
+        lambda value: isinstance(value, (list, tuple)) and all(map(is_credential_name, value)),
+        "must be a list of names of secret files",
+        "[google.json]",
     ),
     "gunicorn_systemd_writable_directory": or_empty(
         Rule(is_app_path, "must be an absolute path with {name} in it", "/srv/{name}/shared")
@@ -837,7 +877,8 @@ RULES["secrets{value}"] = RULES["env{value}"]._replace(
 )
 RULES["processes[].command"] = RULES["migrate"]._replace(example="celery --app shop worker")
 for _name in (
-    "releases{key}", "releases{value}", "changing_files[]", "credentials_file", "environment_file", "writable_directory"
+    "releases{key}", "releases{value}", "changing_files[]", "credentials_directory", "secret_files{key}",
+    "secret_files{value}", "environment_file", "writable_directory",
 ):  # fmt: skip
     RULES[f"app_processes_{_name}"] = RULES[f"gunicorn_systemd_{_name}"]
 RULES["locations[].client_max_body_size"] = RULES["client_max_body_size"]

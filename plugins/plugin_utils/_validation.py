@@ -21,6 +21,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._rotation imp
 from ansible_collections.flask_ops.production.plugins.plugin_utils._origin import is_changed
 from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import OTHER_UNITS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import (
+    MAX_CREDENTIALS,
     RULES,
     TAKEN_UNITS,
     is_address,
@@ -361,6 +362,13 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
     if isinstance(env, Mapping) and isinstance(secrets, Mapping):
         both = sorted(str(key) for key in env.keys() & secrets.keys())
         errors += [f"{place}.secrets.{key}: is also in {place}.env; keep one of them" for key in both]
+    files = entry.get("secret_files")
+    if isinstance(files, Mapping):
+        size = sum(len(text.encode("utf-8", "replace")) for text in files.values() if isinstance(text, str))
+        if size > MAX_CREDENTIALS:
+            errors.append(
+                f"{place}.secret_files: has {size} bytes; systemd hands over at most 1 MB, so keep to {MAX_CREDENTIALS}"
+            )
     for option, variables in (("env", env), ("secrets", secrets)):
         if isinstance(variables, Mapping):
             errors += _unsafe_settings(variables, f"{place}.{option}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import grp
+import json
 import os
 import pwd
 import stat
@@ -26,6 +27,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     set_umask,
     write,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -412,6 +414,70 @@ def test_a_copy_has_the_content_of_the_other_file(tmp_path: Path):
     (tmp_path / "origin").write_bytes(b"secret")
     made = Entry.from_params(params(copy_of=str(tmp_path / "origin")), secret=True)
     assert (made.content, made.secret) == (b"secret", True)
+
+
+# --- a directory with these files and no others ---------------------------------------------------------------------------
+
+
+def bundle(path: Path, **files: str) -> Entry:
+    return entry(path, "files", content=json.dumps(files, sort_keys=True).encode(), mode=0o700, secret=True)
+
+
+def test_a_directory_has_the_given_files_for_its_owner_alone_and_no_others(tmp_path: Path, umask: int):
+    place = tmp_path / "credentials"
+    assert bring(bundle(place, a="1\n", b="ä\r\n")) == [str(place)]
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == {"a": b"1\n", "b": "ä\r\n".encode()}
+    assert modes(place, place / "a", place / "b") == [0o700, 0o600, 0o600]
+    assert bring(bundle(place, a="1\n", b="ä\r\n")) == []
+    for changed in ({"a": "1\n"}, {"a": "2\n"}, {"a": "2\n", "c": "3"}, {}):
+        assert bring(bundle(place, **changed)) == [str(place)]
+        assert {path.name: path.read_text() for path in place.iterdir()} == changed
+    assert [path.name for path in tmp_path.iterdir()] == ["credentials"]
+
+
+def test_files_are_taken_back_all_together(tmp_path: Path):
+    bring(bundle(tmp_path / "credentials", a="1", b="2"))
+    before = tree(tmp_path)
+    transaction = Transaction([bundle(tmp_path / "credentials", a="3")])
+    transaction.apply()
+    assert tree(tmp_path) != before
+    transaction.revert()
+    assert tree(tmp_path) == before
+
+
+def test_secret_files_are_in_no_diff(tmp_path: Path):
+    bring(bundle(tmp_path / "credentials", a="canary"))
+    (change,) = Transaction([bundle(tmp_path / "credentials", a="canary2")]).plan()
+    assert "canary" not in str(change.diff())
+
+
+def test_a_copy_of_a_directory_has_its_files_and_is_announced_where_they_would_change(tmp_path: Path):
+    bring(bundle(tmp_path / "credentials", b="2", a="1"))
+    (tmp_path / "credentials" / "binary").write_bytes(b"\xff\0")
+    asked = params(state="files", copy_of=str(tmp_path / "credentials"), mode="0700", **ME)
+    copied = dataclasses.replace(Entry.from_params(asked, secret=True), dest=str(tmp_path / "copy"))
+    assert bring(copied) == [str(tmp_path / "copy")]
+    assert (tmp_path / "copy" / "binary").read_bytes() == b"\xff\0"
+    assert bring(copied) == []
+    changing = Entry.from_params({**asked, "dest": copied.dest, "copy_changes": [asked["copy_of"]]}, secret=True)
+    assert Transaction([changing]).plan()
+
+
+def test_what_a_module_gets_of_secret_files_is_sealed(tmp_path: Path):
+    text = json.dumps({"b": "2", "a": "-----BEGIN KEY-----\ncanary\n"})
+    given = {
+        "src": "credentials.json.j2",
+        "dest": str(tmp_path / "x"),
+        "state": "files",
+        "mode": "0700",
+        "secret": True,
+    }
+    shown, (sent,) = described([given], lambda *_: text)
+    assert shown == []
+    assert "canary" not in str(sent)
+    made = Entry.from_params(params(**{**sent, **ME}), secret=True)
+    assert bring(made) == [str(tmp_path / "x")]
+    assert (tmp_path / "x" / "a").read_text() == "-----BEGIN KEY-----\ncanary\n"
 
 
 # --- directories -----------------------------------------------------------------------------------------------------

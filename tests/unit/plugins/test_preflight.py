@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,19 @@ def test_a_secret_of_several_lines_is_masked_also_line_by_line(tmp_path: Path):
     described = app(environment_file=str(environment), secret_names=("KEY",))
     failed = {"kind": "error", "lines": ["ValueError: canaryabcdefghijklm"]}
     assert "canary" not in _preflight.explain(described, {"failure": failed, "output": "canaryabcdefghijklm"})
+
+
+def test_secret_files_are_masked_with_their_lines_and_the_values_in_them(tmp_path: Path):
+    key = "-----BEGIN KEY-----\ncanaryabcdefghijklm\n-----END KEY-----\n"
+    (tmp_path / "google.json").write_text(json.dumps({"type": "account", "keys": [{"private_key": key}]}))
+    (tmp_path / "client.pem").write_text(key.replace("canary", "canary2"))
+    (tmp_path / "token").write_text("canary-3\n")
+    (tmp_path / "secrets.json").write_text(json.dumps({"TOKEN": "canary-4"}))
+    described = app(credentials_directory=str(tmp_path))
+    output = f"{key}: account canaryabcdefghijklm canary2abcdefghijklm canary-3 canary-4"
+    text = _preflight.explain(described, {"failure": {"kind": "exit", "status": 1}, "output": output})
+    assert "canary" not in text
+    assert "account" in text
 
 
 @pytest.mark.parametrize(("deadline", "limit"), [(1, 120), (60, 120), (300, 300)])

@@ -155,7 +155,8 @@ class FakeHost(Host):
                 for path in gone:
                     del self.files[path]
             else:
-                self.files[entry.dest] = State(entry.kind, entry.content, "", entry.mode, entry.owner, entry.group)
+                kind = "directory" if entry.kind == "files" else entry.kind
+                self.files[entry.dest] = State(kind, entry.content, "", entry.mode, entry.owner, entry.group)
 
     def reload_units(self) -> None:
         self.change("daemon-reload")
@@ -241,7 +242,9 @@ ALL = (WORKER, BEAT, DIGEST)
 RUNNING = ["shop-worker@1.service", "shop-worker@2.service", "shop-beat.service", "shop-digest.timer"]
 
 
-def shop(release: str = "r1", *processes: dict[str, Any], value: str = "1", schedule: str = "daily") -> App:
+def shop(
+    release: str = "r1", *processes: dict[str, Any], value: str = "1", secret: str = "{}", schedule: str = "daily"
+) -> App:
     """An app with the files that the role gives its processes, as far as the logic cares."""
 
     def described(process: dict[str, Any]) -> Process:
@@ -252,6 +255,7 @@ def shop(release: str = "r1", *processes: dict[str, Any], value: str = "1", sche
             Entry("/etc/flask-ops/shop/processes", "directory", mode=0o755),
             Entry(f"/etc/flask-ops/shop/processes/{name}", "directory", mode=0o755),
             Entry(f"/etc/flask-ops/shop/processes/{name}/environment", content=value.encode(), mode=0o600, secret=True),
+            Entry(f"/etc/flask-ops/shop/processes/{name}/credentials", "files", content=secret.encode(), secret=True),
             Entry(f"{unit}.service", content=MARKER + f" {name} of {release}".encode()),
         ]
         if process["kind"] == "timer":
@@ -331,6 +335,13 @@ def test_another_schedule_restarts_the_timer_alone(running: FakeHost):
 
 def test_another_environment_restarts_what_was_started_with_the_old_one(running: FakeHost):
     assert deploy(running, "r1", *ALL, value="2").steps == ["restart worker@1", "restart beat", "restart worker@2"]
+
+
+def test_another_secret_file_restarts_what_was_started_with_the_old_one(running: FakeHost):
+    restarted = ["restart worker@1", "restart beat", "restart worker@2"]
+    assert deploy(running, "r1", *ALL, secret='{"client.pem": "1"}').steps == restarted
+    assert deploy(running, "r1", *ALL, secret='{"client.pem": "1"}').steps == []
+    assert deploy(running, "r1", *ALL).steps == restarted
 
 
 def test_more_and_fewer_instances_leave_the_others_alone(running: FakeHost):

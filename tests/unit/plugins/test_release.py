@@ -590,6 +590,31 @@ def test_a_changed_environment_of_a_live_release_is_judged(builder: Builder):
     assert again(builder, accept_insecure=("no_secret_key", "no_proxy_fix")).warnings == []
 
 
+def test_an_app_is_judged_again_when_a_secret_file_of_its_changes(builder: Builder, tmp_path: Path):
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    # A file that is new, changed, and gone.
+    for text in ("1", "2", None):
+        (directory / "client.pem").write_text(text) if text else (directory / "client.pem").unlink()
+        for _run in range(2):
+            again(builder, credentials_directory=str(directory))
+    assert builder.asked == ["preflight"] * 3  # type: ignore[attr-defined]
+
+
+def test_pre_flight_and_migration_get_the_secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls: list[list[str]] = []
+    monkeypatch.setattr(_release, "run", lambda argv, **_rest: calls.append(argv))
+    monkeypatch.setattr(_release, "wait_until_gone", lambda *_: None)
+    (tmp_path / "google.json").write_text("canary")
+    (tmp_path / "secrets.json").write_text("{}")
+    described = app(tmp_path, credentials_directory=str(tmp_path))
+    Builder(dataclasses.replace(releases(tmp_path, "r1"), app=described))._in_sandbox("migrate", ["x"], 9, "x")
+    assert [word for word in calls[0] if "LoadCredential" in word] == [
+        f"--property=LoadCredential={name}:{tmp_path}/{name}" for name in ("google.json", "secrets.json")
+    ]
+    assert "canary" not in str(calls)
+
+
 def test_every_finding_stops_a_release_where_that_is_asked_for(builder: Builder):
     with pytest.raises(ReleaseError, match=r"\[no_proxy_fix\]\n=> accept_insecure: \[no_proxy_fix\] releases it"):
         again(builder, fail_on_insecure=True)
@@ -822,7 +847,7 @@ def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox
     entry |= {"name": "shop", "wsgi": "shop:app", "sandbox": {"strict": True, "without": ["ProcSubset"]}}
     params = {
         "root": "/srv/{name}", "environment_file": "/etc/flask-ops/{name}/environment", "python": "/usr/bin/python3", "keep": 3,
-        "uploads": {}, "credentials_file": "", "extra_requirements": ["a==1"], "extra_requirements_of": {"shop": ["b==1"], "blog": ["c==1"]},
+        "uploads": {}, "credentials_directory": "", "extra_requirements": ["a==1"], "extra_requirements_of": {"shop": ["b==1"], "blog": ["c==1"]},
     }  # fmt: skip
     described = python_release.app_of(entry, params)
     assert described.extra_requirements == ("a==1", "b==1")

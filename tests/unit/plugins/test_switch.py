@@ -231,9 +231,8 @@ class FakeHost(Host):
         for entry in entries:
             if not self.read(entry.dest).satisfies(entry):
                 self.change(f"write {entry.dest}")
-                self.files[entry.dest] = State(
-                    entry.kind, entry.content, entry.target, entry.mode, entry.owner, entry.group
-                )
+                kind = "directory" if entry.kind == "files" else entry.kind
+                self.files[entry.dest] = State(kind, entry.content, entry.target, entry.mode, entry.owner, entry.group)
                 self.watch()
 
     # --- what the tests ask ------------------------------------------------------------------------------------------
@@ -948,6 +947,24 @@ def test_the_diff_shows_what_changes_for_the_app_and_not_that_the_slot_does(serv
     assert "TOKEN" not in str(secret)
     assert secret["before"] != secret["after"]
     assert shown == {}, "a file that differs only by the slot's name is no change"
+
+
+def test_secret_files_that_change_switch_the_slot_and_are_not_shown(serving: FakeHost):
+    def files(text: str) -> dict[str, list[Entry]]:
+        content = json.dumps({"client.pem": text}).encode()
+        return {
+            slot: [*shop().files[slot], Entry(f"/etc/flask-ops/shop/{slot}/credentials", "files", content, secret=True)]
+            for slot in SLOTS
+        }
+
+    for text, slot in (("canary1", "green"), ("canary1", "green"), ("canary2", "blue")):
+        result = deploy(serving, "r1", files=files(text))
+        assert_one_slot(serving, slot)
+        assert "canary" not in str(result.diff)
+    # The slot that went still has what it was started with.
+    kept = serving.files["/etc/flask-ops/shop/green/credentials"]
+    assert b"canary1" in kept.content
+    assert [diff["after_header"] for diff in result.diff] == ["shop blue slot: /etc/flask-ops/shop/blue/credentials"]
 
 
 # --- interrupted at every moment ---------------------------------------------------------------------------------------------------

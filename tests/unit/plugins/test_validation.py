@@ -295,6 +295,7 @@ def test_every_rule_for_an_entry_is_tested_with_bad_values():
     assert set(options_with_rules(entry_options(*ALL_ROLES))) - BAD.keys() == {
         "env{key}", "env{value}", "secrets{key}", "secrets{value}", "headers{key}", "headers{value}", "basic_auth{key}",
         "basic_auth{value}", "build.env{key}", "build.env{value}", "files{key}", "files{value}",
+        "secret_files{key}", "secret_files{value}",
     }  # fmt: skip
 
 
@@ -629,6 +630,34 @@ def test_any_text_on_one_line_is_a_good_value_of_a_variable(value: Any):
 
 
 @pytest.mark.parametrize(
+    "name", ["", ".", "..", ".a", "-a", "a/b", "a b", "a:b", "a..b", "a\n", "ä", "a%h", "secrets.json", "a" * 65, 7]
+)
+def test_a_bad_name_of_a_secret_file_is_refused(name: Any):
+    (error,) = errors_of(app(secret_files={name: "canary"}))
+    assert error.startswith("flask_apps[0].secret_files: the name ")
+    assert RULES["secret_files{key}"].says in error
+    assert "google.json" in error
+    assert "canary" not in error
+
+
+@pytest.mark.parametrize("value", ["", "canary\0", "canary\ud800", None, 7, True, ["canary"], {"canary": 1}])
+def test_a_bad_secret_file_is_refused_and_not_repeated(value: Any):
+    (error,) = errors_of(app(secret_files={"google.json": value}))
+    assert error.startswith("flask_apps[0].secret_files.google.json: the value must be a text that is not empty")
+    assert "canary" not in error
+
+
+@pytest.mark.parametrize("text", ["-----BEGIN KEY-----\r\n\x1b\n", '{"a": 1}\n', " ", "a" * 900_000])
+def test_any_text_is_a_good_secret_file(text: str):
+    assert errors_of(app(secret_files={"google.json": text, "A-b_1": "x"} if len(text) < 9 else {"a" * 64: text})) == []
+
+
+def test_secret_files_are_no_larger_than_systemd_takes():
+    (error,) = errors_of(app(secret_files={"a": "ä" * 300_000, "b": "c" * 300_001}))
+    assert error.startswith("flask_apps[0].secret_files: has 900001 bytes")
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"name": "shop", "secrets": {"TOKEN": "canary"}},
@@ -636,6 +665,11 @@ def test_any_text_on_one_line_is_a_good_value_of_a_variable(value: Any):
         [{"name": "shop", "secrets": ["TOKEN=canary"]}],
         [{"name": "shop", "secrets": {"TOKEN=canary": None}}],
         [{"name": "shop", "secrets": {"1A": "canary", "SECRET_KEY": "canary"}}],
+        [{"name": "shop", "secret_files": {"../a": "canary"}}],
+        [{"name": "shop", "secret_files": {"a": "canary\0"}}],
+        [{"name": "shop", "secret_files": "canary"}],
+        [{"name": "shop", "secret_files": {"a": {"private_key": "canary"}}}],
+        [{"name": "shop", "secret_files": {"a": "canary" * 200_000}}],
         [{"name": "shop", "secretz": {"TOKEN": "canary"}}],
         [{"name": {"secrets": {"TOKEN": "canary"}}}],
         [[{"name": "shop", "secrets": {"TOKEN": "canary"}}]],
@@ -722,7 +756,10 @@ BAD_VARIABLES: dict[str, list[Any]] = {
     "gunicorn_systemd_probe_socket": ["/run/probe.sock", "run/{name}.sock", "/run/{name}/../x.sock", 443],
     "python_app_lock_timeout": [-1, 86401, True, "300"],
     "gunicorn_systemd_changing_files": ["/etc/flask-ops/shop/environment", ["environment"], ["/etc/../x"], ["/etc/a\n"], [1]],
-    "gunicorn_systemd_credentials_file": ["/etc/secrets.json", "/etc/flask-ops/{name} x", "/etc/{name}\n", "-/etc/flask-ops/{name}"],
+    "gunicorn_systemd_secret_files": [
+        [], {"Shop": []}, {"shop": "google.json"}, {"shop": ["a:b"]}, {"shop": ["../a"]}, {"shop": ["secrets.json"]}, {"shop": ["a\n"]}, {"shop": [1]},
+    ],
+    "gunicorn_systemd_credentials_directory": ["/etc/credentials", "/etc/flask-ops/{name} x", "/etc/{name}\n", "-/etc/flask-ops/{name}"],
     "gunicorn_systemd_environment_file": ["", "/etc/environment", "/etc/flask-ops/{name} x", "/etc/{name}\n", "-/etc/flask-ops/{name}"],
     "gunicorn_systemd_writable_directory": ["/srv/shared", "/srv/{name} /etc", "/srv/%n/{name}", "+/srv/{name}", "/srv/{name}\n"],
     "gunicorn_systemd_release_link": ["/srv/current", "{name}", "/srv/{name}/../x"],
@@ -758,7 +795,14 @@ BAD_VARIABLES: dict[str, list[Any]] = {
         "127.0.0.1:08125", "127.0.0.1:8125\n", '127.0.0.1:8125"', "unix:/run/statsd", 8125, True,
     ],
 }  # fmt: skip
-for _name in ("releases", "changing_files", "credentials_file", "environment_file", "writable_directory"):
+for _name in (
+    "releases",
+    "changing_files",
+    "credentials_directory",
+    "secret_files",
+    "environment_file",
+    "writable_directory",
+):
     BAD_VARIABLES[f"app_processes_{_name}"] = BAD_VARIABLES[f"gunicorn_systemd_{_name}"]
 
 BAD_TOGETHER: dict[str, list[Any]] = {
@@ -1153,6 +1197,8 @@ LANDS_IN: dict[str, str] = {
     "secrets{key}": UNIT + "=#",
     "env{value}": "\n\r\0",  # the filter environment_value quotes the rest
     "secrets{value}": "\0",
+    "secret_files{key}": UNIT + ":/=",
+    "secret_files{value}": "\0",
     "python_app_root": UNIT,
     "python_app_python": ARGUMENT + " ",
     "python_app_python_mirror": ARGUMENT + " ",
@@ -1164,13 +1210,15 @@ LANDS_IN: dict[str, str] = {
     "accept_insecure[]": UNIT,
     "sandbox.without[]": UNIT,
     "gunicorn_systemd_environment_file": UNIT,
-    "app_processes_credentials_file": UNIT,
+    "app_processes_credentials_directory": UNIT,
+    "app_processes_secret_files{key}": UNIT,
     "app_processes_environment_file": UNIT,
     "app_processes_writable_directory": UNIT,
     "app_processes_releases{key}": UNIT,
     "gunicorn_systemd_changing_files[]": ARGUMENT,
     "app_processes_changing_files[]": ARGUMENT,
-    "gunicorn_systemd_credentials_file": UNIT,
+    "gunicorn_systemd_credentials_directory": UNIT,
+    "gunicorn_systemd_secret_files{key}": UNIT,
     "gunicorn_systemd_writable_directory": UNIT,
     "gunicorn_systemd_release_link": ARGUMENT,
     "gunicorn_systemd_probe_socket": ARGUMENT,
@@ -1246,6 +1294,8 @@ def test_it_is_known_where_each_text_lands():
     dictionaries = {
         "gunicorn_systemd_releases{value}",
         "app_processes_releases{value}",
+        "gunicorn_systemd_secret_files{value}",
+        "app_processes_secret_files{value}",
         "python_app_pinned_releases{value}",
         "python_app_extra_requirements_of{value}",
     }

@@ -565,13 +565,36 @@ def test_what_the_app_says_goes_before_what_production_needs():
 
 def test_secrets_are_in_the_environment_or_in_the_credentials():
     secrets = {"TOKEN": "canary", "N": 1}
-    for where, others in (("environment", {}), ("credentials", secrets)):
+    for where, others in (("environment", {}), ("credentials", {"secrets.json": secrets})):
         environment = render("environment.j2", secrets=secrets, secrets_in=where)
         assert ("TOKEN" in environment) == (where == "environment")
-        assert json.loads(render("secrets.json.j2", secrets=secrets, secrets_in=where)) == others
+        files = json.loads(render("credentials.json.j2", secrets=secrets, secrets_in=where))
+        assert {name: json.loads(text) for name, text in files.items()} == others
         unit = lines(render("slot.service.j2", secrets_in=where))
-        loaded = "LoadCredential=secrets.json:/etc/flask-ops/shop/green/secrets.json"
+        loaded = "LoadCredential=secrets.json:/etc/flask-ops/shop/green/credentials/secrets.json"
         assert (loaded in unit) == (where == "credentials")
+
+
+@pytest.mark.parametrize("where", ["environment", "credentials"])
+def test_secret_files_are_credentials_wherever_the_secrets_are(where: str):
+    given = {"google.json": '{"a": "{{ b }}"}\n', "client.pem": "-----BEGIN KEY-----\r\nä\n"}
+    of_secrets = {"secrets.json": '{"TOKEN": "canary"}'} if where == "credentials" else {}
+    text = render("credentials.json.j2", secrets={"TOKEN": "canary"}, secret_files=given, secrets_in=where)
+    assert json.loads(text) == {**of_secrets, **given}
+    assert "BEGIN" not in render("environment.j2", secret_files=given, secrets_in=where)
+    # Of the values, units know nothing.
+    names = published(
+        "python_app", "python_app_secret_files", {"name": "shop", "secret_files": given}, {"name": "blog"}
+    )
+    assert names == {"shop": ["client.pem", "google.json"], "blog": []}
+    for template, variable, directory in (
+        ("slot.service.j2", "gunicorn_systemd_secret_files", "/etc/flask-ops/shop/green/credentials"),
+        ("process.service.j2", "app_processes_secret_files", "/etc/flask-ops/shop/processes/digest/credentials"),
+    ):
+        unit = lines(render(template, secrets_in=where, **{variable: names}))
+        assert [line for line in unit if line.startswith("LoadCredential=")] == [
+            f"LoadCredential={name}:{directory}/{name}" for name in [*of_secrets, "client.pem", "google.json"]
+        ]
 
 
 def test_the_environment_does_not_depend_on_the_domains_so_that_a_new_one_needs_no_switch():
