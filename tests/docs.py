@@ -50,7 +50,10 @@ flask_apps:
 The whole list is checked before any host changes, and all errors are shown at once. An unknown option is refused,
 and the message names the nearest known one. Beyond the rule of each option, this is checked between them:
 
-- A name and a domain belong to one app only.
+- A name belongs to one app only, and so does a path of a domain. Apps that share a domain have the same domains, one of them
+  has the path `/`, and no other path of an app is within the `path` of another one.
+- `certificate`, `acme`, `canonical_domain`, `default_site`, `hsts` and `snippet` do not go with a `path`; `SCRIPT_NAME` is the
+  `path` or empty.
 - `source` has exactly one of `git`, `archive`, `path`, `wheel` and `pypi`. `git` needs a `version`, a URL in `archive` a
   `checksum`; an option of one kind does not go with another.
 - `extra_index` does not go with `wheelhouse`.

@@ -25,6 +25,7 @@ class ActionModule(AppsAction):
             "name": app["name"],
             "state": app.get("state", "present"),
             "host": (app.get("domains") or ["localhost"])[0],
+            "path": app.get("path", "/"),
             "health": app["health"],
             "server": app["server"],
             "grace": app["graceful_timeout"],

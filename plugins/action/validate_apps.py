@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from ansible import constants
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.plugin_utils._action import templated
 from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
@@ -37,11 +38,12 @@ NEEDED = {"architecture", "distribution", "distribution_major_version", "memtota
 class ActionModule(ActionBase):
     """Checks on the controller; asks the host only for the facts that the roles need, and only once."""
 
-    _VALID_ARGS = frozenset(("roles", "name"))
+    _VALID_ARGS = frozenset(("roles", "name", "partial"))
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         roles, name = self._task.args["roles"], self._task.args.get("name")
+        partial = boolean(self._task.args.get("partial", False))
         of_playbook = name is not None and name not in ENTRIES.values()
         prefixes = tuple(f"{role}_" for role in roles)
         ours = {key: task_vars[key] for key in task_vars if key.startswith(prefixes) and key != name}
@@ -52,7 +54,7 @@ class ActionModule(ActionBase):
         entries = None
         if name:
             found, broken = templated(self._templar, {name: task_vars.get(name)})
-            errors = broken or entry_errors(entries := found[name], name, roles) + errors
+            errors = broken or entry_errors(entries := found[name], name, roles, partial) + errors
         errors += variable_errors(values, roles)
         # A playbook's list belongs to no role, and users write its name by hand. No role is loaded yet.
         errors += misspelt_names(task_vars, roles, ["flask_apps"] if of_playbook else [], task_vars)

@@ -62,7 +62,7 @@ def app_status(app: dict, release_link: str, https_port: int | None = 443) -> di
     :param release_link: the link that names the app's live release.
     :param https_port: nginx's port for HTTPS on this host; None where there is no nginx.
     """
-    host, name, health = Host(), app["name"], Health(**app["health"])
+    host, name, health = Host(), app["name"], Health.of(app)
     slot = slot_named(host.link_target(f"/run/flask-ops/{name}/current"))
     release = os.path.basename(host.link_target(release_link) or "") or None
     found: dict[str, t.Any] = {
@@ -119,7 +119,7 @@ def inspect(app: dict, release_link: str, https_port: int | None = 443) -> dict[
 
 
 def _problems(app: dict, found: dict[str, t.Any], release_link: str, https_port: int | None) -> t.Iterator[str]:
-    name, slot, path = app["name"], found["slot"], Health(**app["health"]).path
+    name, slot, path = app["name"], found["slot"], Health.of(app).path
     if slot is None:
         yield "no slot is live: nothing answers"
         return
@@ -432,7 +432,7 @@ def summary(found: dict[str, t.Any]) -> str:
 def lines_of(found: dict[str, t.Any], app: dict, deploys: t.Sequence[str]) -> list[str]:
     """The status of an app on the screen."""
     lines = [summary(found)]
-    path = Health(**app["health"]).path
+    path = Health.of(app).path
     if found["health"]:
         through = f", through nginx: {found['nginx']}" if found["nginx"] else ""
         lines.append(f"  GET {path}: {found['health']} in {found['seconds']:g} s{through}")

@@ -27,7 +27,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._command import (
@@ -84,11 +84,19 @@ class Health:
     timeout: float = 5
     interval: float = 0.5
     deadline: float = 60
+    top: str = "/"
+    """The path of the app's root."""
+
+    @classmethod
+    def of(cls, app: Mapping) -> Health:
+        """From an app's options, in which the path is relative to that of the app."""
+        prefix = (app.get("path") or "/").rstrip("/")
+        return cls(**{**app["health"], "path": prefix + app["health"]["path"], "top": f"{prefix}/"})
 
     @property
     def lenient(self) -> bool:
-        """Nobody said what to ask: the top of a site may redirect, or be nothing."""
-        return self.status is None and self.path == "/"
+        """The default: the root of an app may redirect, or be nothing."""
+        return self.status is None and self.path == self.top
 
     @property
     def expected(self) -> str:

@@ -65,7 +65,7 @@ def main() -> None:
     for app in [] if module.check_mode else module.params["apps"]:
         with FailureOf(app["name"], failures, SwitchError, OSError):
             path = module.params["socket"].format_map(app)
-            check_app(app["name"], app["domains"][0], Health(**app["health"]), path, Host())
+            check_app(app["name"], app["domains"][0], Health.of(app), path, Host())
     module.exit_json(changed=False, failures=failures)
 
 

@@ -129,6 +129,7 @@ APP = {
     "release_link": {"type": "str", "default": ""},
     "server": {"type": "str", "default": "gunicorn"},
     "grace": {"type": "float", "default": 30},
+    "path": {"type": "str", "default": "/"},
     "health": {
         "type": "dict",
         "required": True,
@@ -186,7 +187,7 @@ def app_of(params: dict, run: Run, must_exist: bool) -> App:
     return App(
         name=params["name"],
         host=params["host"],
-        health=Health(**params["health"]),
+        health=Health.of(params),
         release=params["release"],
         venv=params["venv"],
         release_link=params["release_link"],

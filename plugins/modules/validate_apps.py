@@ -29,6 +29,10 @@ options:
     type: list
     elements: str
     required: true
+  partial:
+    description: Whether the list may lack apps that share a domain with one in it.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Checks as always; it never changes anything.

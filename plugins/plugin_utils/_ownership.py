@@ -21,6 +21,7 @@ SLOTS = ("blue", "green")
 NGINX_FILES = (
     "/etc/nginx/sites-enabled/{name}.conf",
     "/etc/nginx/snippets/{name}-headers.conf",
+    "/etc/nginx/snippets/{name}-path.conf",
     "/etc/nginx/snippets/{name}-static.conf",
     "/etc/nginx/htpasswd/{name}",
 )

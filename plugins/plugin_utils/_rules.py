@@ -374,6 +374,12 @@ RULES: dict[str, Rule] = {
         "no scheme, port, path or underscore; an international name in its xn-- form; with '*.' for all names below one",
         "shop.example.com",
     ),
+    "path": Rule(
+        lambda path: path == "/" or (is_location(path) and re.search(r"/$|/[._~-]", path) is None),
+        "must be '/', or a path that begins with '/' and does not end with one, of letters, digits and ._~-, each part of "
+        "which begins with a letter or digit",
+        "/admin",
+    ),
     "wsgi": matches(
         r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\([^()\x00-\x1f\x7f]*\))?",
         "must be 'module:callable' as gunicorn takes it; a factory is called with parentheses",

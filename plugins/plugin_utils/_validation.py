@@ -78,11 +78,16 @@ def place_of(entry: t.Any, name: str, index: int) -> str:
     return f"{name}[{index}] ({app})" if known else f"{name}[{index}]"
 
 
-def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
+SITE_OPTIONS = ("certificate", "acme", "canonical_domain", "default_site", "hsts", "snippet")
+"""Options of a site as a whole, which belong to the app at its root."""
+
+
+def entry_errors(entries: t.Any, name: str, roles: Iterable[str], partial: bool = False) -> list[str]:
     """Every error in a list of apps or sites.
 
     :param name: the variable that holds the list, for the place in the message.
     :param roles: the roles whose options an entry may have.
+    :param partial: whether the list may lack apps that share a domain with one in it.
     """
     if entries is None:
         return [f"{name}: is missing; it is the list of apps, a good place is group_vars/flask_servers.yml"]
@@ -101,7 +106,10 @@ def entry_errors(entries: t.Any, name: str, roles: Iterable[str]) -> list[str]:
             needed = [key for key, by in NEEDED_WHEN_PRESENT.items() if set(by) & set(roles)]
             errors += [_missing(place, key, options) for key in needed if key not in entry]
         errors += _combination_errors(entry, place)
-    return errors + _clashes([entry for entry in entries if isinstance(entry, Mapping)], name)
+    errors += _clashes([entry for entry in entries if isinstance(entry, Mapping)], name)
+    if not errors and "nginx_proxy" in roles and not partial:
+        errors = _shared_domain_errors(entries, name)
+    return errors
 
 
 def variable_errors(variables: Mapping[str, t.Any], roles: Iterable[str]) -> list[str]:
@@ -377,6 +385,60 @@ def _combination_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
         errors.append(f"{place}.extra_index: is not asked when there is a wheelhouse; keep one of them")
     errors += _nested_paths(entry.get("shared_paths"), f"{place}.shared_paths")
     errors += _main_name_errors(entry, place) + _impossible_servers(entry, place) + _front_door_errors(entry, place)
+    return errors + _path_errors(entry, place)
+
+
+def _path_errors(entry: Mapping[str, t.Any], place: str) -> list[str]:
+    """Options that have no effect, or break every request, with a path."""
+    path = entry.get("path") or "/"
+    if path == "/" or entry.get("state", "present") != "present":
+        return []
+    errors = [
+        f"{place}.{option}: has no effect with the path {_shown(path)}; set it for the app that has the path '/' of the "
+        "same domains"
+        for option in SITE_OPTIONS
+        if entry.get(option)
+    ]
+    for option in ("env", "secrets"):
+        given = _dictionary(entry.get(option)).get("SCRIPT_NAME")
+        if given not in (None, "", path):
+            errors.append(
+                f"{place}.{option}.SCRIPT_NAME: must be {_shown(path)}, the path of the app, which is the default; or '', "
+                "for an app that expects its path in each request"
+            )
+    return errors
+
+
+def _shared_domain_errors(entries: Iterable[Mapping[str, t.Any]], name: str) -> list[str]:
+    """Apps with a path that no site serves, and paths of one app that belong to another; in a list without other errors."""
+    present = [
+        (place_of(entry, name, index), entry, (entry.get("path") or "/").rstrip("/"))
+        for index, entry in enumerate(entries)
+        if entry.get("state", "present") == "present"
+    ]
+    errors = []
+    for place, entry, path in present:
+        domains = set(entry["domains"])
+        sharing = [other for other in present if domains & set(other[1]["domains"])]
+        roots = [other for other in sharing if not other[2]]
+        if path and not roots:
+            errors.append(
+                f"{place}.path: needs an app with the same domains and the path '/', which has the certificate; add one, or "
+                "leave the path out"
+            )
+        elif path and set(roots[0][1]["domains"]) != domains:
+            errors.append(
+                f"{place}.domains: must be those of {roots[0][0]}, since both are one site: {', '.join(roots[0][1]['domains'])}"
+            )
+        static = _dictionary(entry.get("static"))
+        paths = {f"{place}.static.url": static.get("url") or "/static/"} if static else {}
+        paths |= {f"{place}.locations[{i}].path": given["path"] for i, given in enumerate(entry.get("locations") or ())}
+        errors += [
+            f"{where}: '{path}{own}' belongs to {owner}, whose path is '{deeper}'; set it there, or choose another path"
+            for where, own in paths.items()
+            for owner, _entry, deeper in sharing
+            if deeper.startswith(f"{path}/") and f"{path}{own}/".startswith(f"{deeper}/")
+        ]
     return errors
 
 
@@ -459,6 +521,7 @@ def _redirect_loops(entry: Mapping[str, t.Any], place: str) -> list[str]:
         if isinstance(location, Mapping) and isinstance(location.get("path"), str)
     }
     domains = [str(domain).lower() for domain in entry.get("domains") or ()]
+    prefix = str(entry.get("path") or "/").rstrip("/")
     errors: list[str] = []
     reported: list[set[str]] = []
     for index, (path, redirect) in enumerate(locations.items()):
@@ -466,7 +529,7 @@ def _redirect_loops(entry: Mapping[str, t.Any], place: str) -> list[str]:
         passed: list[str] = []
         while here is not None and (found := _location_of(here, locations)) is not None and found not in passed:
             passed.append(found)
-            here = _path_here(locations[found], domains)
+            here = _path_here(locations[found], domains, prefix)
             if here is not None and found.endswith("/") and here.endswith("/"):
                 here += "x"  # what is below the one is then below the other
         loop = set(passed)
@@ -489,12 +552,15 @@ def _location_of(path: str, locations: Mapping[str, t.Any]) -> str | None:
     return max(fits, key=len, default=None)
 
 
-def _path_here(redirect: t.Any, domains: list[str]) -> str | None:
-    """The path of a redirect that leads to the app itself."""
+def _path_here(redirect: t.Any, domains: list[str], prefix: str) -> str | None:
+    """The path of a redirect to the app itself, relative to the app's own."""
     if not isinstance(redirect, str):
         return None
     url = urlsplit(redirect)
-    return url.path if not url.netloc or (url.hostname or "") in domains else None
+    if not url.netloc:
+        return url.path
+    here = (url.hostname or "") in domains and url.path.startswith(f"{prefix}/")
+    return url.path.removeprefix(prefix) if here else None
 
 
 def _processes(entry: Mapping[str, t.Any], place: str) -> list[tuple[str, Mapping[str, t.Any]]]:
@@ -685,8 +751,10 @@ def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
         if entry.get("state", "present") == "present" and isinstance(entry.get("domains"), (list, tuple)):
             if not entry["domains"]:
                 errors.append(f"{where}.domains: must have at least one name{_good('domains[]')}")
+            path = "" if entry.get("path") in (None, "/") else entry["path"]
             claims += [
-                ("domain", domain, f"{where}.domains[{number}]") for number, domain in enumerate(entry["domains"])
+                ("domain", f"{domain}{path}" if isinstance(domain, str) else domain, f"{where}.domains[{number}]")
+                for number, domain in enumerate(entry["domains"])
             ]
         claims += [
             ("unit", f"{entry.get('name')}-{process.get('name')}", f"{place}.name")
@@ -698,7 +766,8 @@ def _clashes(entries: list[Mapping[str, t.Any]], name: str) -> list[str]:
             first = claimed.setdefault((kind, value), place)
             if first != place:
                 owner = "process" if kind == "unit" else "app"
-                errors.append(f"{place}: '{value}' is already {first}; each {owner} needs a {kind} of its own")
+                own = "domain or a path" if kind == "domain" else kind
+                errors.append(f"{place}: '{value}' is already {first}; each {owner} needs a {own} of its own")
     defaults = [
         f"{name}[{index}].default_site"
         for index, entry in enumerate(entries)
@@ -744,7 +813,12 @@ def certificate_errors(entries: t.Any, name: str, variables: Mapping[str, t.Any]
         return []  # the playbook turns it on by the address
     errors = _authority_errors(given)
     for index, entry in enumerate(entries if isinstance(entries, (list, tuple)) else []):
-        if isinstance(entry, Mapping) and entry.get("state", "present") == "present" and not entry.get("certificate"):
+        if (
+            isinstance(entry, Mapping)
+            and entry.get("state", "present") == "present"
+            and not entry.get("certificate")
+            and entry.get("path") in (None, "/")
+        ):
             acme = entry.get("acme") or {}
             if isinstance(acme, Mapping) and acme.get("enabled", True):
                 errors += _order_errors(entry, acme, place_of(entry, name, index), given)

@@ -99,6 +99,37 @@ def test_a_wrong_certificate_fails_its_site_and_the_others_are_applied(host, pla
     assert restored.status == 0, restored.output
 
 
+def test_an_app_at_a_path_comes_and_goes_by_one_reload_and_does_no_harm_to_its_site(host, play, echo):
+    """No process answers for it here: it is 502."""
+    sites = host.ansible.get_variables()["nginx_proxy_sites"]
+    tools = {"name": "tools", "path": "/tools", "domains": ["echo.test.example", "other.test.example"]}
+    reloads = "journalctl --unit nginx.service --output cat | grep -c '^Reloaded nginx.service'"
+
+    def statuses():
+        return echo.ask("/").status, echo.ask("/tools/").status
+
+    def apply(app):
+        with host.sudo():
+            before = int(host.run(reloads).stdout)
+            run = play(str(CONVERGE), nginx_proxy_sites=[*sites, app])
+            return run, int(host.run(reloads).stdout) - before
+
+    # The first time, nothing of it is there.
+    refused, reloaded = apply({**tools, "locations": [{"path": "/a", "snippet": "nonsense on;"}]})
+    assert refused.status != 0
+    assert "tools: " in refused.output
+    assert 'unknown directive "nonsense" in /etc/nginx/snippets/tools-path.conf' in refused.output
+    assert statuses() == (200, 200)
+    for app, expected in ((tools, (200, 502)), ({"name": "tools", "state": "absent"}, (200, 200))):
+        run, reloaded = apply(app)
+        assert run.status == 0, run.output
+        assert reloaded == 1
+        assert statuses() == expected
+    with host.sudo():
+        assert not host.file("/etc/nginx/snippets/tools-path.conf").exists
+        assert host.run("nginx -t").succeeded
+
+
 def take(host, port):
     """Have another process listen on a port."""
     host.check_output(f"systemd-run --unit=taker /usr/bin/python3 -m http.server {port}")

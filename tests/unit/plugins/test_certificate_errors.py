@@ -86,3 +86,8 @@ def test_the_playbook_asks_no_authority_without_an_address_and_the_role_alone_do
     shop = [{"name": "shop", "domains": ["shop.test"]}]
     assert certificate_errors(shop, "flask_apps", {}) == []
     assert len(certificate_errors(shop, "letsencrypt_certificates", {})) == 1
+
+
+def test_an_app_at_a_path_gets_no_certificate():
+    assert errors_of({"domains": ["shop.test"]})
+    assert errors_of({"domains": ["shop.test"], "path": "/admin"}) == []

@@ -692,6 +692,20 @@ def test_a_path_that_the_app_names_must_answer_200(answer: int, healthy: bool):
     assert Health("/healthz", None).expected == "200"
 
 
+@pytest.mark.parametrize(
+    ("path", "given", "asked", "lenient"),
+    [
+        ("/", "/", "/", True),
+        ("/", "/healthz", "/healthz", False),
+        ("/admin", "/", "/admin/", True),
+        ("/admin", "/healthz?full=1", "/admin/healthz?full=1", False),
+    ],
+)
+def test_the_health_of_an_app_at_a_path_is_asked_below_it(path: str, given: str, asked: str, lenient: bool):
+    health = Health.of({"path": path, "health": {"path": given, "status": None}})
+    assert (health.path, health.lenient) == (asked, lenient)
+
+
 # --- what can go wrong after it --------------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,10 @@ BAD: dict[str, list[Any]] = {
         "-a.com", "a-.com", LONG_LABEL, LONG_NAME, "my_shop.example.com", "münchen.de", "*", "*.com", "a*.example.com", "*.*.example.com", "a.*.com", "localhost",
         "192.0.2.1", "2001:db8::1", "Shop.example.com", "a..com", ".com", "a.com\n", "a.com;", "a.com b.com", "_", "~^a.com$",
     ],
+    "path": [
+        "", "admin", "/admin/", "//", "//admin", "/a//b", "/..", "/a/../b", "/.hidden", "/.flask-ops", "/a/.b", "/-a", "/a b", "/a;",
+        "/a{", "/$a", "/ä", "/%61", "/a\n", "/a?b", 7, True,
+    ],
     "wsgi": [
         "", "app.py", "app", "a:b:c", "a:b;c", "$(id):app", "a:b c", "a:b()()", ":app", "a:", "a:b\n", "../a:b", "a-b:c",
         "a:b.c", "1a:b", "a:b(\n)",
@@ -262,7 +266,7 @@ def test_the_good_value_of_a_message_is_good(path: str):
     example: Any = RULES[path].example
     wanted = int(example) if isinstance(BAD[path][0], int) else example
     good, _ = with_value(path, wanted)
-    assert errors_of(good) == []
+    assert errors_of(good, *([app(name="root")] if path == "path" else [])) == []
 
 
 def options_with_rules(options: Options, path: str = "") -> list[str]:
@@ -302,6 +306,7 @@ def test_every_rule_for_an_entry_is_tested_with_bad_values():
 GOOD: dict[str, list[Any]] = {
     "name": ["shop", "s1", "my-shop-2", "s" * 30, "openvpn", "flask"],
     "domains[]": ["shop.example.com", "xn--mnchen-3ya.de", "a.co", "1.example.com", "shop.test", "a--b.example"],
+    "path": ["/"],
     "wsgi": ["app:app", "shop.wsgi:application", "shop:create_app()", "shop:create_app('prod', debug=False)", "_a:_b"],
     "source.git": [
         "https://git.example.com/acme/shop.git", "https://git.example.com:8443/shop", "git@git.example.com:acme/shop.git",
@@ -510,6 +515,112 @@ def test_names_and_domains_that_two_apps_claim_are_refused():
 def test_an_absent_app_gives_its_domains_to_another_but_not_its_name():
     assert errors_of(app(), app(name="old", state="absent")) == []
     assert len(errors_of(app(), {"name": "shop", "state": "absent"})) == 1
+
+
+# --- two apps on one domain ------------------------------------------------------------------------------------------------------
+
+
+def admin(**changes: Any) -> dict[str, Any]:
+    return app(name="admin-ui", path="/admin") | changes
+
+
+@pytest.mark.parametrize("path", ["/admin", "/a/b", "/v1.0/x_y-z~", "/0"])
+def test_apps_share_their_domains_by_path(path: str):
+    both = ["a.com", "b.com"]
+    assert errors_of(app(domains=both), admin(path=path, domains=both[::-1])) == []
+    assert errors_of(admin(path=path), app(path="/")) == []
+    assert errors_of(app(), admin(path=path), admin(name="deep", path=f"{path}/deep")) == []
+
+
+@pytest.mark.parametrize("path", [None, "/"])
+def test_two_apps_at_one_path_are_refused(path: str | None):
+    (error,) = errors_of(app(), app(name="blog", path=path) if path else app(name="blog"))
+    assert (
+        "'shop.example.com' is already flask_apps[0].domains[0]; each app needs a domain or a path of its own" in error
+    )
+    (error,) = errors_of(app(), admin(), admin(name="blog"))
+    assert error.startswith("flask_apps[2].domains[0]: 'shop.example.com/admin' is already flask_apps[1].domains[0]")
+
+
+@pytest.mark.parametrize("root", [[], [app(state="absent")], [app(domains=["other.example.com"])]])
+def test_a_path_needs_an_app_at_the_root_of_its_domains(root: list[dict[str, Any]]):
+    (error,) = errors_of(admin(), *root)
+    assert error.startswith("flask_apps[0].path: needs an app with the same domains and the path '/'")
+
+
+def test_a_list_of_some_apps_may_lack_the_app_at_the_root():
+    assert entry_errors([admin()], "chosen_apps", ALL_ROLES, partial=True) == []
+    assert (
+        entry_errors([{"name": "a1", "wsgi": "a:b", "domains": ["a.com"], "path": "/a"}], "x", ["gunicorn_systemd"])
+        == []
+    )
+
+
+@pytest.mark.parametrize("domains", [["a.com"], ["a.com", "b.com", "c.com"], ["b.com", "c.com"]])
+def test_apps_of_one_site_have_the_same_domains(domains: list[str]):
+    (error,) = errors_of(app(domains=["a.com", "b.com"]), admin(domains=domains))
+    assert error == "flask_apps[1].domains: must be those of flask_apps[0], since both are one site: a.com, b.com"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("certificate", {"fullchain": "/a.pem", "privkey": "/b.pem"}), ("acme", {"challenge": "dns-01"}),
+        ("canonical_domain", True), ("default_site", True), ("hsts", {"max_age": 1}), ("snippet", "merge_slashes on;"),
+    ],
+)  # fmt: skip
+def test_what_belongs_to_the_site_is_refused_for_an_app_at_a_path(option: str, value: Any):
+    (error,) = errors_of(app(), admin(**{option: value}))
+    assert error.startswith(
+        f"flask_apps[1].{option}: has no effect with the path '/admin'; set it for the app that has"
+    )
+    assert errors_of(app(**{option: value}), admin()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"locations": [{"path": "/admin", "timeout": 60}]}, "locations[0].path: '/admin'"),
+        (
+            {"locations": [{"path": "/a", "timeout": 60}, {"path": "/admin/x/", "timeout": 60}]},
+            "locations[1].path: '/admin/x/'",
+        ),
+        ({"static": {"path": "static", "url": "/admin/static/"}}, "static.url: '/admin/static/'"),
+    ],
+)
+def test_a_path_within_that_of_another_app_is_refused(changes: dict[str, Any], place: str):
+    (error,) = errors_of(app(**changes), admin())
+    assert error.startswith(f"flask_apps[0].{place} belongs to flask_apps[1], whose path is '/admin'")
+    relative = [{**location, "path": "/deep/x"} for location in changes.get("locations", [])][:1]
+    if relative:
+        (error,) = errors_of(app(), admin(locations=relative), admin(name="deep", path="/admin/deep"))
+        assert error.startswith("flask_apps[1].locations[0].path: '/admin/deep/x' belongs to flask_apps[2]")
+
+
+def test_a_path_that_only_begins_like_that_of_another_app_is_not_refused():
+    assert (
+        errors_of(app(locations=[{"path": "/administrator/", "timeout": 60}]), admin(static={"path": "static"})) == []
+    )
+    assert (
+        errors_of(app(static={"path": "s", "url": "/ad/"}), admin(locations=[{"path": "/admin/", "timeout": 60}])) == []
+    )
+
+
+@pytest.mark.parametrize("option", ["env", "secrets"])
+def test_the_name_of_the_script_is_the_path_or_empty(option: str):
+    for good in ("/admin", ""):
+        assert errors_of(app(), admin(**{option: {"SCRIPT_NAME": good}})) == []
+    (error,) = errors_of(app(), admin(**{option: {"SCRIPT_NAME": "/other"}}))
+    assert error.startswith(f"flask_apps[1].{option}.SCRIPT_NAME: must be '/admin', the path of the app")
+    assert errors_of(app(**{option: {"SCRIPT_NAME": "/other"}})) == []
+
+
+def test_redirects_of_an_app_at_a_path_are_relative_to_it():
+    (error,) = errors_of(app(), admin(locations=[{"path": "/a", "redirect": "/a"}]))
+    assert "redirect: /a leads to /a, without an end" in error
+    (error,) = errors_of(app(), admin(locations=[{"path": "/a", "redirect": "https://shop.example.com/admin/a"}]))
+    assert "redirect: /a leads to /a, without an end" in error
+    assert errors_of(app(), admin(locations=[{"path": "/a", "redirect": "https://shop.example.com/a"}])) == []
 
 
 def test_one_site_at_most_answers_clients_without_a_name():
@@ -1157,6 +1268,7 @@ LOGROTATE = CONTROL + "\"'#\\,;$`&|()<>[]!~="
 LANDS_IN: dict[str, str] = {
     "name": NGINX + UNIT + "/.@",  # units, paths, upstream
     "domains[]": NGINX + "/:,_",  # server_name, and a list that openssl takes apart at the commas
+    "path": NGINX,  # location, and a line of the environment
     "static.url": NGINX,  # location
     "client_max_body_size": NGINX,
     "wsgi": ARGUMENT,  # quoted as JSON in gunicorn.conf.py

@@ -47,11 +47,18 @@ RELEASE = {
 }
 
 
-def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **overrides: Any) -> str:
+def render(
+    template: str,
+    debian: str = "13",
+    without: tuple[str, ...] = (),
+    others: tuple[dict[str, Any], ...] = (),
+    **overrides: Any,
+) -> str:
     """The text of a template for one app.
 
     :param debian: the host's version of Debian.
     :param without: variables that are not there.
+    :param others: further apps of the host.
     :param overrides: options of the app, and variables of the role; as ``log``, options of a log.
     """
     role = TEMPLATES[template]
@@ -60,7 +67,7 @@ def render(template: str, debian: str = "13", without: tuple[str, ...] = (), **o
     loader = DataLoader()
     variables: dict[str, Any] = {"ansible_facts": facts, "ansible_search_path": [str(ROLES / role)]}
     variables |= _variables_of(role) | {name: value for name, value in overrides.items() if name not in app}
-    entries = select([app], role)
+    entries = select([app, *others], role)
     if role in ENTRIES:
         variables[ENTRIES[role]] = entries
     if role == "logrotate":

@@ -563,6 +563,26 @@ def test_what_the_app_says_goes_before_what_production_needs():
     assert (read["FLASK_SESSION_COOKIE_SAMESITE"], read["FLASK_TRUSTED_HOSTS"]) == ("Strict", '["x.example.com"]')
 
 
+def test_an_app_at_a_path_gets_it_for_its_urls_and_its_cookies():
+    read = read_by_systemd(render("environment.j2", path="/admin"))
+    assert (read["SCRIPT_NAME"], read["FLASK_APPLICATION_ROOT"]) == ("/admin", "/admin")
+    assert read_by_systemd(render("environment.j2", path="/admin", env={"SCRIPT_NAME": ""}))["SCRIPT_NAME"] == ""
+    assert not {"SCRIPT_NAME", "FLASK_APPLICATION_ROOT"} & read_by_systemd(render("environment.j2")).keys()
+
+
+@pytest.mark.parametrize(
+    ("template", "server", "line"),
+    [
+        ("gunicorn.conf.py.j2", {"worker_class": "asgi"}, 'root_path = os.environ.get("SCRIPT_NAME", "")'),
+        ("waitress.conf.py.j2", {"server": "waitress"}, 'url_prefix=os.environ.get("SCRIPT_NAME", ""),'),
+    ],
+)
+def test_servers_that_do_not_read_the_path_themselves_are_given_it(template: str, server: dict[str, Any], line: str):
+    text = render(template, **server)
+    assert line in lines(text)
+    assert "import os" in lines(text)
+
+
 def test_secrets_are_in_the_environment_or_in_the_credentials():
     secrets = {"TOKEN": "canary", "N": 1}
     for where, others in (("environment", {}), ("credentials", {"secrets.json": secrets})):

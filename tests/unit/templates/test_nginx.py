@@ -169,7 +169,7 @@ def test_ipv6_is_left_out_where_the_kernel_lacks_it(template: str):
 
 
 @pytest.mark.parametrize(("options", "expected"), [({}, [*PAGES, "/"]), (EVERYTHING, [
-    *PAGES, "^~ /assets/", "@old_static", "/ws/", "/slow/", "= /old", "/",
+    *PAGES, "@old_static", "^~ /assets/", "/ws/", "/slow/", "= /old", "/",
 ])])  # fmt: skip
 def test_a_site_has_the_locations_that_are_asked_for(options: dict[str, Any], expected: list[str]):
     *_, server = render(SITE, **options).split("\nserver {")
@@ -443,3 +443,86 @@ def test_it_is_published_which_sites_are_served_in_another_way(changed: list[str
     files = {"changed_files": changed, "reloaded": reloaded}
     known = published("nginx_proxy", "nginx_proxy_changed_sites", *sites, __nginx_proxy_written=files)
     assert sorted(known) == sorted(expected)
+
+
+# --- two apps on one domain -----------------------------------------------------------------------------------------------------
+
+PATH = "path.conf.j2"
+ROOT: dict[str, Any] = {"name": "root", "domains": ["shop.example.com"]}
+"""The app at the root of the domain; the app that a template is rendered for has a path."""
+
+
+def test_a_site_includes_the_apps_at_its_paths_and_only_those():
+    admin = {"name": "admin", "path": "/admin", "domains": ["shop.example.com"]}
+    foreign = {"name": "blog-admin", "path": "/admin", "domains": ["blog.example.com"]}
+    gone = {"name": "gone", "path": "/gone", "domains": ["shop.example.com"], "state": "absent"}
+    site = lines(render(SITE, others=(admin, foreign, gone)))
+    # A pattern that fits one name: nginx passes over it where the file is missing.
+    assert [line for line in site if "-path" in line] == ["include /etc/nginx/snippets/admin-path.con[f];"]
+    assert "if ($unusual_path) {" in site
+    assert "if ($unusual_path) {" not in lines(render(SITE))
+
+
+def test_an_app_at_a_path_has_no_site_of_its_own_but_a_socket_for_its_switch():
+    text = render(SITE, others=(ROOT,), path="/admin", request_limits={"rate": "1r/s"}, health={"path": "/healthz"})
+    found = lines(text)
+    assert [line for line in found if line.startswith("listen")] == ["listen unix:/run/flask-ops/nginx/shop.sock;"]
+    assert not [line for line in found if line.startswith("server_name")]
+    assert {"upstream shop {", "upstream probe.shop {", '"~^/admin/healthz$" "";'} <= set(found)
+
+
+def test_an_app_at_a_path_has_its_own_locations_below_it():
+    options = EVERYTHING | {"canonical_domain": False, "snippet": None, "domains": ["shop.example.com"]}
+    text = render(PATH, others=(ROOT,), **options, path="/admin")
+    assert re.findall(r"location (.+) \{", text) == [
+        "= /admin", "^~ /admin/", "^~ /admin/assets/", "/admin/ws/", "/admin/slow/", "= /admin/old", "/admin/", "@old_static_shop",
+    ]  # fmt: skip
+    found = lines(text)
+    assert {
+        "access_log /var/log/nginx/shop.access.log json buffer=64k flush=1s;",
+        "return 301 /admin/$is_args$args;",
+        "return 301 /admin/new$is_args$args;",
+        "include /etc/nginx/snippets/shop-headers.conf;",
+        "auth_basic_user_file /etc/nginx/htpasswd/shop;",
+        "client_max_body_size 10m;",
+        "limit_req zone=shop_requests burst=20 nodelay;",
+        "proxy_pass http://shop;",
+        "rewrite ^/admin/assets/(?<old_file>.+)$ /$old_file break;",
+        "try_files $uri @old_static_shop;",
+    } <= set(found)
+    # One for each location that answers for the app, and none that asks whether the site is closed.
+    assert found.count("if (-f /var/lib/flask-ops/maintenance/shop) {") == 4
+    assert "if ($closed) {" not in found
+    assert found.count("if ($request_uri !~ ^/admin/) {") == 3
+
+
+def test_an_app_at_a_path_does_not_inherit_the_access_rules_of_the_site():
+    closed = ROOT | {"allow": ["192.0.2.0/24"], "basic_auth": {"alice": "$6$saltsaltsalt$" + "a" * 86}}
+    open_, own = lines(render(PATH, others=(closed,), path="/admin")), lines(render(PATH, others=(closed,), **EVERYTHING | {
+        "domains": ["shop.example.com"], "path": "/admin",
+    }))  # fmt: skip
+    assert {"allow all;", "auth_basic off;", "proxy_set_header Authorization $other_authorization;"} <= set(open_)
+    assert not {"allow all;", "auth_basic off;"} & set(own)
+    assert {"allow 192.0.2.0/24;", "deny all;", "auth_basic Restricted;"} <= set(own)
+    assert not {"allow all;", "auth_basic off;"} & set(lines(render(PATH, others=(ROOT,), path="/admin")))
+
+
+def test_visitors_of_an_app_at_a_path_see_the_error_pages_of_a_site_that_is_closed_to_them():
+    admin = {"name": "admin", "path": "/admin", "domains": ["shop.example.com"]}
+    rules: dict[str, Any] = {"allow": ["192.0.2.0/24"], "basic_auth": {"alice": "$6$saltsaltsalt$" + "a" * 86}}
+    for page in PAGES:
+        assert {"allow all;", "auth_basic off;"} <= set(
+            block(render(SITE, others=(admin,), **rules), f"location {page}")
+        )
+        assert not {"allow all;", "auth_basic off;"} & set(block(render(SITE, **rules), f"location {page}"))
+
+
+def test_the_site_alone_says_for_how_long_browsers_insist_on_https():
+    site = render(SITE, others=(ROOT | {"hsts": {"max_age": 77}},), path="/admin", headers={"X-Own": "1"})
+    assert '"" "max-age=77";' in lines(site)
+    assert '"" "1";' in lines(site)
+
+
+def test_the_certificate_of_an_app_is_deleted_when_it_moves_to_a_path_of_another():
+    apps = [ROOT, {"name": "admin", "path": "/admin", "domains": ["shop.example.com"]}]
+    assert published("letsencrypt", "letsencrypt_unwanted_names", *apps) == ["admin"]
