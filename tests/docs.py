@@ -36,8 +36,8 @@ HEAD = """\
 
 # The options of an app
 
-`flask_apps` is a list. Each entry is one app. Five values are needed: its name, the URL and the version of its source,
-what gunicorn serves, and a domain. All else has a default.
+`flask_apps` is a list with one entry per app. Five values are required: its name, the URL and the version of its source,
+the WSGI app, and a domain. Most apps also need a `SECRET_KEY` in `secrets`. All other options have a default.
 
 ```yaml
 flask_apps:
@@ -45,34 +45,35 @@ flask_apps:
     source: {git: "https://git.example.com/acme/shop.git", version: v1.4.2}
     wsgi: "shop:create_app()"
     domains: [shop.example.com]
+    secrets: {FLASK_SECRET_KEY: "{{ vault_shop_secret_key }}"}
 ```
 
 The whole list is checked before any host changes, and all errors are shown at once. An unknown option is refused,
-and the message names the nearest known one. Beyond the rule of each option, this is checked between them:
+and the message suggests the closest one. These rules apply between options:
 
 - A name belongs to one app only, and so does a path of a domain. Apps that share a domain have the same domains, one of them
   has the path `/`, and no other path of an app is within the `path` of another one.
 - `certificate`, `acme`, `canonical_domain`, `default_site`, `hsts` and `snippet` do not go with a `path`; `SCRIPT_NAME` is the
   `path` or empty.
 - `source` has exactly one of `git`, `archive`, `path`, `wheel` and `pypi`. `git` needs a `version`, a URL in `archive` a
-  `checksum`; an option of one kind does not go with another.
-- `extra_index` does not go with `wheelhouse`.
+  `checksum`; an option of one kind cannot be used with another.
+- `extra_index` cannot be used with `wheelhouse`.
 - A variable is in `env` or in `secrets`, not in both.
 - `SECRET_KEY` and `FLASK_SECRET_KEY` have at least 22 characters, eight of them different. `FLASK_DEBUG` is off, and
-  `FLASK_ENV` is `production` or not there.
-- No path of `shared_paths` is within another one.
+  `FLASK_ENV` is `production` or not set.
+- No path in `shared_paths` is within another one.
 - `hsts.preload` needs `hsts.include_subdomains` and a `hsts.max_age` of a year. `csp_report_only` needs `csp`.
-- Each of `locations` has a path of its own. Its `timeout` is not below the app's: nginx does not give up before gunicorn.
-- `threads` above 1 goes with `worker_class: gthread`.
-- `schedule` goes with `kind: timer`, which needs it; several `instances` go with `kind: worker`.
-- The unit of a process, `<app>-<process>`, belongs to no other process, and to no slot of any app.
-- With several hosts in the run, a scheduler and a timer say in `only_on` which of them runs it.
-- `threads` above 1 goes with `worker_class: gthread`, or with `server: waitress`.
-- `preload` does not go with `worker_class: gevent`.
-- `instances` does not go with `workers`: each is one worker.
+- Each of `locations` has a unique path. Its `timeout` is not below the app's, so that nginx does not time out before
+  gunicorn.
+- `schedule` is required for `kind: timer` and not allowed for other kinds; several `instances` require `kind: worker`.
+- The unit of a process, `<app>-<process>`, differs from those of all other processes and slots.
+- With several hosts in the run, a scheduler or a timer needs `only_on`, the host that runs it.
+- `threads` above 1 requires `worker_class: gthread` or `server: waitress`.
+- `preload` cannot be used with `worker_class: gevent`.
+- `instances` cannot be used with `workers`: each instance is one worker.
 - `server: waitress` has no `worker_class`, `workers`, `instances`, `preload` and `metrics`, and no log files.
 - `limits.memory_high` is below `limits.memory_max`.
-- `metrics.statsd` needs a network, which a strict sandbox has not.
+- `metrics.statsd` needs network access, which a strict sandbox does not have.
 """
 
 WORKERS_HEAD = f"""\
@@ -80,23 +81,22 @@ WORKERS_HEAD = f"""\
 
 # How many workers
 
-Unless an app says `workers`, their number comes from the host. Three numbers bound it, and the smallest counts; it is
-never less than 1:
+Unless an app sets `workers`, the number is derived from the host. It is the smallest of three limits, but at least 1:
 
-- **Processors.** `processors + 1`: one for each, and one more, so that a hung one is never the only one. While one of
-  its requests waits, such a worker handles others, by [threads or in an event loop](adr/0012-few-workers-with-threads.md).
-  A worker of class `sync` waits, so of those there are `2 * processors + 1`, as gunicorn's documentation recommends
-  (Design, "How Many Workers?"): while one half waits, the other computes. Idle apps use no processor, so this is not
-  divided between apps.
-- **Memory.** The host keeps a quarter, at least {RESERVE_MIB} MiB. The rest is shared between all apps of the host and
-  their two slots, since both run during a switch. A worker counts as {WORKER_MIB} MiB.
-- **The app's own limit,** `limits.memory_max`, which holds for each slot.
+- **Processors.** `processors + 1`: one for each, and one more, so that a worker that hangs is never the only one. While
+  a request waits for I/O, its worker handles others, by [threads or in an event
+  loop](adr/0012-few-workers-with-threads.md). A worker of class `sync` cannot, so there are `2 * processors + 1`, as
+  gunicorn's documentation recommends (Design, "How Many Workers?"). Idle apps use no processor, so this is not divided
+  between apps.
+- **Memory.** A quarter of the memory, at least {RESERVE_MIB} MiB, is reserved for the host. The rest is divided between
+  all apps of the host and their two slots, since both run during a switch. A worker counts as {WORKER_MIB} MiB.
+- **The app's own limit,** `limits.memory_max`, which applies to each slot.
 
-A server that is sold with 1 GiB reports a little less, because the kernel keeps some. An app whose workers need more
-than {WORKER_MIB} MiB should say `workers`.
+A server that is sold with 1 GiB reports a little less, because the kernel reserves some. Set `workers` for an app whose
+workers need more than {WORKER_MIB} MiB.
 
 The formula is the filter `flask_ops.production.gunicorn_workers`. `tests/unit/plugins/test_worker_sizing.py` searches
-for a host on which there would be no worker, more memory would be used than there is, or a bigger host would get fewer.
+for a host that would have no worker, use more memory than it has, or get fewer workers than a smaller host.
 """
 CORES = GIBIBYTES = (1, 2, 4, 8, 16)
 
@@ -127,7 +127,7 @@ def render_workers() -> str:
 
 def overview(options: Options) -> str:
     """Every option with a link to its section, and the roles whose entries know it."""
-    lines = ["| Option | Type | Default | Read by |", "|---|---|---|---|"]
+    lines = ["| Option | Type | Default | Used by role |", "|---|---|---|---|"]
     for name, option in options.items():
         roles = ", ".join(f"`{role}`" for role in ENTRIES if name in entry_options(role))
         lines.append(f"| [`{name}`](#{name}) | {kind(option)} | {default(name, option)} | {roles} |")
