@@ -6,28 +6,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: acme_certificates
-short_description: Obtain certificates of an ACME CA by certbot, and install them
+short_description: Manage ACME certificates with certbot
 version_added: 0.1.0
 description:
-  - Compares what is wanted of each certificate (names, key type, profile, CA, challenge) with what is on the
-    disk. Only where something differs, certbot is asked for another one. A renewal is left to the timer.
-  - Before the CA is asked, a file is fetched through every name.
-  - A certificate is installed by its link, a test of the proxy's files and a reload. Then what is served is compared
-    with what is on the disk.
-  - A certificate that could not be obtained is a result with a reason, not a failure of the task. The others are
-    brought to their state, and the certificate that was served before is still served.
+  - Compares the configuration of each certificate (names, key type, profile, CA, challenge) with the one on disk.
+    certbot requests a new one only if something differs. Renewals are left to the timer.
+  - Before the CA is contacted, a file is fetched through every name.
+  - A certificate is installed by updating its link, validating the proxy's configuration and reloading the proxy. Then
+    the served certificate is compared with the one on disk.
+  - A certificate that could not be obtained is a result with a reason, not a failure of the task. The others are still
+    processed, and the previous certificate is still served.
   - Saves the settings for the timer that the C(letsencrypt) role installs.
   - A certificate that an earlier run obtained, and that is in neither O(certificates) nor O(absent), is kept and renewed.
     A warning names it.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   certificates:
-    description: The certificates that are wanted, as in the C(letsencrypt) role.
+    description: The certificates, as in the C(letsencrypt) role.
     type: list
     elements: dict
     required: true
   absent:
-    description: Names of certificates to delete. Those that this module did not obtain are left alone.
+    description: Names of certificates to delete. Those that this module did not obtain are left unchanged.
     type: list
     elements: str
     default: []
@@ -45,24 +45,24 @@ options:
     type: str
     required: true
   email:
-    description: Address of the account, for CAs that want one.
+    description: Email address of the account, for CAs that require one.
     type: str
     default: ""
   eab:
-    description: C(kid) and C(hmac_key), for a CA that binds an account to one that it knows.
+    description: C(kid) and C(hmac_key), for a CA that requires external account binding.
     type: dict
     default: {}
   ca_bundle:
-    description: File on the host with the CAs that are trusted to speak for the ACME server.
+    description: CA bundle on the host that verifies the ACME server.
     type: str
     default: ""
   challenge:
-    description: How the CA is shown that the names are ours, where a certificate does not say it.
+    description: The ACME challenge type, unless a certificate sets it.
     type: str
     choices: [http-01, dns-01]
     default: http-01
   webroot:
-    description: The directory that is served over HTTP, under every name.
+    description: The directory that is served over HTTP for every name.
     type: str
     default: ""
   dns_plugin:
@@ -74,16 +74,16 @@ options:
     type: str
     default: ""
   dns_propagation:
-    description: Seconds that a DNS record gets to arrive at all name servers.
+    description: Seconds to wait until a DNS record has reached all name servers.
     type: int
     default: 60
   key_type:
-    description: The kind of key, where a certificate does not say it.
+    description: The key type, unless a certificate sets it.
     type: str
     choices: [ecdsa, rsa]
     default: ecdsa
   profile:
-    description: The CA's profile, where a certificate does not say it. None by default.
+    description: The CA's certificate profile, unless a certificate sets it. None by default.
     type: str
     default: ""
   precheck:
@@ -103,7 +103,7 @@ options:
     type: str
     default: ""
   probe_port:
-    description: The port on which the host is asked what it serves; V(0) for not at all.
+    description: The port on which the served certificates are checked; V(0) for no check.
     type: int
     default: 0
   textfile_directory:
@@ -112,10 +112,10 @@ options:
     default: ""
 attributes:
   check_mode:
-    description: Says which certificates would be got or removed. Asks nobody.
+    description: Reports the certificates that would be issued or removed. Contacts no server.
     support: full
   diff_mode:
-    description: Shows why a certificate is got.
+    description: Shows why a certificate is issued.
     support: full
 """
 

@@ -9,14 +9,14 @@ module: app_processes
 short_description: Run an app's workers, schedulers and timers from its release
 version_added: 0.1.0
 description:
-  - Brings the processes of each app, beside the web, to their state. A worker is an instance of a systemd template unit,
+  - Updates the background processes of each app. A worker is an instance of a systemd template unit,
     C(<app>-<process>@1.service) and so on; a scheduler is a service; a timer is a timer with its service.
-  - A process whose release, command or environment has changed is stopped, for which it has its C(stop_timeout),
-    and started. Of several instances, the first one must keep running before the others follow, one
-    after the other. What a timer has started is left to end; its next run finds what is new.
-  - A process that does not keep running takes everything back. What ran before runs again, and the error quotes the
-    last lines of its journal. The module does not fail then, but completes the other apps, and returns the error in
-    RV(failures).
+  - A process whose release, command or environment has changed is stopped, within its C(stop_timeout), and started. Of
+    several instances, the first one must keep running before the others follow, one after the other. A running command
+    of a timer finishes; the timer's next run uses the new release.
+  - If a process does not keep running, all changes are rolled back. The previous processes are started again, and the
+    error quotes the last lines of its journal. The module does not fail then, but completes the other apps, and returns
+    the error in RV(failures).
   - A process that is not listed any more is stopped and removed; so are all processes of an app whose state is C(absent).
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -38,12 +38,12 @@ options:
     elements: dict
     required: true
   timer:
-    description: The file, as in O(files), that a timer has besides.
+    description: The file, as in O(files), of a timer unit, in addition to O(files).
     type: dict
     required: true
 attributes:
   check_mode:
-    description: Says which processes would be stopped, started and restarted.
+    description: Reports the processes that would be stopped, started and restarted.
     support: full
   diff_mode:
     description: Shows each file before and after.

@@ -9,14 +9,14 @@ module: app_slots
 short_description: Switch an app's traffic to a slot that runs its release
 version_added: 0.1.0
 description:
-  - Each app has two slots, C(blue) and C(green), each with a socket and a service of its own. One is in traffic.
-  - When the slot in traffic has every file as wanted, nothing is done but to see that it runs.
-  - Otherwise the idle slot gets the wanted files, is started and asked on its own socket until it is healthy. Then
-    the link C(/run/flask-ops/<app>/current) is replaced atomically, nginx is asked, the old slot finishes its requests
-    and is stopped. No request fails, and nginx is not reloaded.
-  - Any failure leaves the old slot in traffic, and the error quotes the last lines of the failed slot's journal. The
-    module does not fail then, but completes the other apps, and returns the error in RV(failures).
-  - Each switch, also one that failed, is a line of C(/var/log/flask-ops/deploys.jsonl).
+  - Each app has two slots, C(blue) and C(green), each with its own socket and service. One is live.
+  - If no file of the live slot differs, the module only ensures that it runs.
+  - Otherwise the new files are written to the idle slot, which is started and checked on its own socket until it is
+    healthy. Then the link C(/run/flask-ops/<app>/current) is replaced atomically, the app is checked through nginx, and
+    the old slot finishes its requests and is stopped. No request fails, and nginx is not reloaded.
+  - After any failure the old slot is live, and the error quotes the last lines of the failed slot's journal. The module
+    does not fail then, but completes the other apps, and returns the error in RV(failures).
+  - Each switch, including a failed one, is logged as a line of C(/var/log/flask-ops/deploys.jsonl).
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   apps:
@@ -37,25 +37,25 @@ options:
     elements: dict
     required: true
   boot:
-    description: The file, as in O(files), by which the link to the slot in traffic comes back after a reboot.
+    description: The file, as in O(files), that restores the link to the live slot after a reboot.
     type: dict
     required: true
   release_link:
-    description: The link to keep pointing to the release in traffic; C({name}) as above. Empty for none.
+    description: A link that points to the live release; C({name}) as above. Empty for none.
     type: str
     default: ""
   probe_socket:
     description:
-      - A socket at which nginx passes requests to the app, by a new connection each time; C({name}) as above. It is asked
-        after the flip if something listens there. Empty for none.
+      - A socket at which nginx passes requests to the app, by a new connection each time; C({name}) as above. The app
+        is checked there after the flip, if nginx listens. Empty for none.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Says whether a switch would happen.
+    description: Reports whether a switch would happen.
     support: full
   diff_mode:
-    description: Shows the files of the new slot beside those of the old one.
+    description: Shows the differences between the files of the old and the new slot.
     support: full
 """
 
@@ -85,7 +85,7 @@ apps:
       type: str
       sample: "shop: traffic went from blue to green, which serves 3f2c9a1b7d20-5e1c88aa, in 3.1 s"
     slot:
-      description: The slot that is in traffic now.
+      description: The slot that is live now.
       type: str
       sample: green
     steps:

@@ -6,20 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: config_files
-short_description: Bring a set of configuration files to its state as one transaction
+short_description: Manage a set of configuration files in one transaction
 version_added: 0.1.0
 description:
-  - Renders templates on the controller and brings files, directories and symbolic links to their state in
-    one round trip to the host.
-  - When O(validate) is given and refuses the new files, all of them are taken back before the task fails,
-    so that a service never meets a configuration that it would refuse.
+  - Renders templates on the controller and updates files, directories and symbolic links in one round trip to the host.
+  - If O(validate) is given and fails, all new files are rolled back before the task fails, so that a service never
+    reads an invalid configuration.
   - When O(reload) is given, the units are reloaded after a change. A run that was interrupted between the change
     and the reload is remembered on the host, and the next run reloads.
   - Runs in check mode and shows a diff, except for the content of secret files.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   files:
-    description: What should be there, in this order; a directory comes before what it holds.
+    description: The files, directories and links, in this order; a directory comes before its contents.
     type: list
     elements: dict
     required: true
@@ -39,18 +38,18 @@ options:
         description: The file's content, where no template is needed.
         type: str
       copy_of:
-        description: A file on the host whose content this one should have.
+        description: A file on the host to copy the content from.
         type: str
       copy_changes:
         description: In check mode, files that a run would have changed before this task copies one of them.
         type: list
         elements: str
       target:
-        description: What a symbolic link points to.
+        description: Target of a symbolic link.
         type: str
       state:
         description:
-          - What should be at O(files[].dest).
+          - The kind of O(files[].dest).
           - The default is V(file) when O(files[].src), O(files[].content) or O(files[].copy_of) is given,
             V(link) when O(files[].target) is given, else V(directory).
           - V(files) is a directory with the files that its content describes, a JSON object of texts by name, and no others;
@@ -142,7 +141,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_files:
-  description: The paths that were not what they should be.
+  description: The paths that were changed.
   returned: always
   type: list
   elements: str

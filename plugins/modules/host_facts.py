@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_facts
-short_description: The few facts of a host that the roles use
+short_description: Gather the host facts that the roles use
 version_added: 0.1.0
 description:
-  - Gathers, with Ansible's own collectors, what M(flask_ops.production.validate_apps) checks and the roles reckon with.
-    M(ansible.builtin.setup) looks at every disk and network interface for the same, which takes twice as long.
-  - Finds out which users, directories, files and units of an app's name belong to somebody else, so that one connection
-    is enough for everything that has to be known at the start of a run.
+  - Gathers, with Ansible's own collectors, the facts that M(flask_ops.production.validate_apps) checks and the roles
+    use. M(ansible.builtin.setup) looks at every disk and network interface for the same, which takes twice as long.
+  - Finds users, directories, files and units with an app's name that this collection did not create, so that one
+    connection at the start of a run is enough.
   - Changes nothing.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -104,12 +104,12 @@ apps:
   type: list
   elements: str
 users:
-  description: Of the accounts that were asked for, the names of those that exist.
+  description: The names of the existing accounts among O(accounts).
   returned: always
   type: list
   elements: str
 foreign:
-  description: Of everything that was asked for, what exists and is not marked, with the reason.
+  description: The requested users, directories, files and units that exist and are not marked, with the reason.
   returned: always
   type: dict
   sample: {/srv/shop: it has no file .flask-ops}

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: log_rotation
-short_description: Describe to logrotate how log files are rotated
+short_description: Configure logrotate
 version_added: 0.1.0
 description:
   - Writes one file per entry into C(/etc/logrotate.d), rendered on the controller, in one round trip.
-  - Before anything changes, C(logrotate -d) reads the configuration as it would be, as a whole. What it would refuse
-    is refused. What it says against other people's files already is not.
-  - Refuses a path that another file covers, if by a wildcard. logrotate would skip one of the two.
+  - Before anything changes, C(logrotate -d) validates a copy of the whole configuration with the changes. New errors
+    are refused; existing errors in other files are not.
+  - Refuses a path that another file also covers, even by a wildcard. logrotate would skip one of the two.
   - Replaces the file of a package when an entry has its name, and covers all that the package's file covered.
-  - Runs in check mode and shows a diff. In check mode, a user who is not there yet is not missed; nor is logrotate.
+  - Runs in check mode and shows a diff. In check mode, the user and logrotate need not exist yet.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   logs:
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_files:
-  description: The paths that were not what they should be.
+  description: The paths that were changed.
   returned: success
   type: list
   elements: str

@@ -9,9 +9,9 @@ module: packages
 short_description: Install Debian packages that are missing
 version_added: 0.1.0
 description:
-  - Asks C(dpkg-query) what is missing, and has C(apt-get) install that, without recommended packages and with the package
-    lists of now, in one transaction. Configuration files that somebody has changed stay.
-  - Within one play, a host is asked once for all its packages, whatever number of roles asks.
+  - Finds missing packages with C(dpkg-query), and installs them with C(apt-get), without recommended packages and with
+    up-to-date package lists, in one transaction. Modified configuration files are kept.
+  - Within one play, a host is queried once for all its packages, even if several roles use the module.
   - Needs no python3-apt, unlike M(ansible.builtin.apt), which installs that first, in a transaction of its own, and then
     reads all lists of packages once more. On a new server, that would be a third of the time.
   - A name that no package has, and that an installed package provides, is not missing. So is C(libmagic1) on Debian 13, where
@@ -36,14 +36,14 @@ options:
     default: {}
   masked:
     description:
-      - Units that lead nowhere (C(systemctl mask)) before anything is installed. Debian starts the services of what it
+      - Units to mask (C(systemctl mask)) before anything is installed. Debian starts the services of packages that it
         installs.
     type: list
     elements: str
     default: []
 attributes:
   check_mode:
-    description: Says what is missing.
+    description: Reports missing packages.
     support: full
   diff_mode:
     description: Shows the missing packages and masks.

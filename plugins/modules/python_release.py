@@ -6,19 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: python_release
-short_description: Build the release of each app that its inputs describe
+short_description: Build releases of apps
 version_added: 0.1.0
 description:
-  - A release is a directory that holds an app's code and its virtual environment and never changes once it is
-    complete. Its id derives from what goes into it, so the same inputs give the same release, and a second run
-    changes nothing.
-  - A new release is built, and imported once as the app's user in the app's environment and sandbox; its
-    settings are judged, also those of the live release whenever they change. Nothing goes into traffic here.
+  - A release is a directory that holds an app's code and its virtual environment and never changes once it is complete.
+    Its ID is derived from its inputs, so the same inputs give the same release, and a second run changes nothing.
+  - A new release is built, and imported once as the app's user in the app's environment and sandbox; its settings are
+    checked, also those of the live release whenever they change. The module does not make a release live.
   - With O(step=migrate), the migration of a release is run, unless it has been.
-  - A virtual environment is shared by all releases of an app that need the same, and is built once.
+  - A virtual environment is built once, and shared by all releases of an app with the same dependencies.
   - One run at a time works on an app; another one waits for O(lock_timeout) seconds.
-  - Where any step fails, what was serving before still serves. A half-built release is built again by the next run.
-    The module does not fail then, but completes the other apps, and returns the error in RV(failures).
+  - If any step fails, the live release stays live. An incomplete release is built again by the next run. The module
+    does not fail then, but completes the other apps, and returns the error in RV(failures).
   - Old releases are deleted, but never what the links C(current) and C(previous) point to.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -65,27 +64,28 @@ options:
     type: dict
     default: {}
   extra_requirements:
-    description: What each environment gets when the app does not bring it; lines of a requirements file.
+    description:
+      - Packages for each environment that the app's own requirements do not include; lines of a requirements file.
     type: list
     elements: str
     default: []
   extra_requirements_of:
-    description: By the app's name, what its environment gets besides, in the same way.
+    description: By the app's name, additional packages for its environment, in the same form.
     type: dict
     default: {}
   pinned:
     description:
       - Apps, by name, that should have a release that is on the host already, by its id; V(previous) is the one that
-        was in traffic before the current one.
+        was live before the current one.
     type: dict
     default: {}
   keep:
-    description: How many releases to keep besides the current and the previous one.
+    description: How many releases to keep in addition to the current and the previous one.
     type: int
     default: 3
 attributes:
   check_mode:
-    description: Says which releases would be built.
+    description: Reports the releases that would be built.
     support: full
   diff_mode:
     description: Shows the release id before and after.

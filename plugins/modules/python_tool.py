@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: python_tool
-short_description: An environment of its own for a Python program
+short_description: Install a Python program in a virtual environment
 version_added: 0.1.0
 description:
   - Builds a virtual environment with exactly the packages given, by uv, and points the link C(/opt/flask-ops/<name>) to
     it. The one in use is not touched until the new one is complete.
-  - Builds it anew when the packages change, or when the Python that it was made from is gone.
+  - Rebuilds it when the packages change, or when its Python interpreter is removed.
   - No package is built from its source.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
@@ -34,7 +34,7 @@ options:
     default: /usr/bin/python3
 attributes:
   check_mode:
-    description: Says whether the environment would be built.
+    description: Reports whether the environment would be built.
     support: full
   diff_mode:
     description: There is nothing to show.

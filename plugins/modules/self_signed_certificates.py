@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: self_signed_certificates
-short_description: A self-signed certificate for each site, so that HTTPS works from the first minute
+short_description: Create self-signed certificates for sites
 version_added: 0.1.0
 description:
-  - Makes a key and a certificate for each site that has none, or one with other names, or one that ends within
-    30 days. They are valid for ten years; a browser warns about them in any case.
+  - Creates a key and a certificate for each site that has none, or one with other names, or one that expires within 30
+    days. They are valid for ten years; a browser warns about them in any case.
   - The files are C(fullchain.pem) and C(privkey.pem) in C(<directory>/<name>/).
-  - Where the link that nginx reads leads to no certificate, it is made to lead there. Where it leads to one, it is left
-    alone, whoever made that, unless the site is in O(only_here).
-  - A site may bring a certificate of its own. It is refused when key and certificate do not belong together, when it has
-    ended, is not valid yet, or lacks a name of the site, or when others than its owner and group can read the key. The site
-    is then left as it was, and the reason is in RV(failures). The link leads to a copy.
+  - If the link that nginx reads does not point to a certificate, it is set to this one. A link to any other certificate
+    is left unchanged, unless the site is in O(only_here).
+  - A site can have its own certificate. It is refused if key and certificate do not match, if it has expired, is not
+    valid yet, or lacks a name of the site, or when others than its owner and group can read the key. The site is then
+    left unchanged, and the reason is in RV(failures). The link points to a copy.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   sites:
@@ -36,11 +36,11 @@ options:
         choices: [present, absent]
         default: present
       domains:
-        description: The names that the certificate is for. Needed unless the site is absent.
+        description: The names in the certificate. Required unless the site is absent.
         type: list
         elements: str
       certificate:
-        description: A certificate that the site brings along.
+        description: The site's own certificate.
         type: dict
         suboptions:
           fullchain:
@@ -60,7 +60,7 @@ options:
     type: str
     required: true
   own_directory:
-    description: Where the copies of certificates are that sites bring along.
+    description: Directory of the copies of the sites' own certificates.
     type: path
     required: true
   only_here:
@@ -73,7 +73,7 @@ options:
     type: str
 attributes:
   check_mode:
-    description: Says which certificates would be made.
+    description: Reports the certificates that would be created.
     support: full
   diff_mode:
     description: Keys are not shown.
@@ -99,7 +99,7 @@ changed_sites:
   type: list
   elements: str
 failures:
-  description: By name of the site, what is wrong with the certificate that it brings along. The site is as it was before.
+  description: By name of the site, the reason why its own certificate is refused. The site is unchanged.
   returned: success
   type: dict
   sample: {}

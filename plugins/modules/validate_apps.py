@@ -51,7 +51,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What has to be corrected, one line each.
+  description: The errors, one per line.
   returned: failure
   type: str
   sample: "flask_apps[1].domains[0]: 'exa mple.com' must be a full domain name; a good value is shop.example.com"
