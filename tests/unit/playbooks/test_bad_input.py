@@ -112,7 +112,7 @@ def test_all_errors_are_told_at_once_and_nothing_is_done(tmp_path: Path) -> None
     for place, good in {
         "flask_apps[1].name: '../../etc'": "a good value is shop",
         "flask_apps[1].domains[0]: 'exa mple.com'": "a good value is shop.example.com",
-        "flask_apps[1].domains[1]: 'shop.example.com' is already flask_apps[0].domains[0]": "a domain of its own",
+        "flask_apps[1].domains[1]: 'shop.example.com' is already flask_apps[0].domains[0]": "a domain or a path of its own",
         "flask_apps[1].wsgi: 'app.py'": "a good value is shop:create_app()",
         "flask_apps[1].wokers: is not a known option": "did you mean 'workers'?",
         "flask_apps[1].secrets: the name '1TOKEN'": "a good value is",
