@@ -41,6 +41,11 @@ def demo(site):
 
 
 @pytest.fixture
+def httpbin(site):
+    return site("httpbin", "httpbin.test.example")
+
+
+@pytest.fixture
 def load(demo, tmp_path):
     """Clients that keep asking for the demo app: GET and POST on kept connections, and a request of three seconds."""
     certificate = tmp_path / "demo.crt"

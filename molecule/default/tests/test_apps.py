@@ -10,11 +10,6 @@ def demo(site):
     return site("demo", "demo.test.example")
 
 
-@pytest.fixture
-def httpbin(site):
-    return site("httpbin", "httpbin.test.example")
-
-
 def test_the_app_answers_over_https_and_knows_it(host, demo):
     told = demo.ask("/").json
     assert told["scheme"] == "https"
@@ -71,7 +66,7 @@ def test_a_name_that_no_app_has_is_refused(demo):
 def test_static_files_come_from_nginx(demo, httpbin):
     answer = demo.ask("/static/style.css")
     assert answer.status == 200
-    assert answer.headers["Content-Type"] == "text/css"
+    assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-cache"
     assert demo.ask("/static/style.css", headers={"If-None-Match": answer.headers["ETag"]}).status == 304
     assert answer.headers["X-Content-Type-Options"] == "nosniff"

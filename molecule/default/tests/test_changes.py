@@ -16,6 +16,42 @@ def test_nothing_changes_and_check_mode_says_so(play):
     assert "canary-" not in checked.output
 
 
+@pytest.mark.usefixtures("once")
+def test_names_are_exchanged_between_apps_and_no_visitor_gets_an_error(host, play, apps, visitors, site):
+    """In one run each. A new app whose run failed in between is served by the next one, whatever else has changed."""
+    demo, httpbin = ["demo.test.example", "www.demo.test.example"], ["httpbin.test.example"]
+    exchanged = apps(
+        demo={"domains": ["new.test.example", *httpbin]}, httpbin={"domains": demo, "canonical_domain": True}
+    )
+    extra = {**exchanged[1], "name": "extra", "domains": ["extra.test.example"]}
+    slots = "readlink /run/flask-ops/demo/current /run/flask-ops/httpbin/current"
+    with host.sudo():
+        before = host.check_output(slots)
+    with visitors("demo.test.example", "httpbin.test.example") as seen:
+        announced = play(SITE, "--check", "--diff", flask_apps=exchanged)
+        refused = play(SITE, flask_apps=[*exchanged, {**extra, "snippet": "proxy_read_timout 30s;"}])
+        served = site("demo", "new.test.example").ask("/").json
+        back = play(
+            SITE, flask_apps=[*apps(), {**extra, "env": {"GREETING": "hello"}, "snippet": "proxy_read_timeout 30s;"}]
+        )
+    for line in (
+        "- server_name demo.test.example www.demo.test.example;",
+        "+ server_name new.test.example httpbin.test.example;",
+    ):
+        assert line in announced.output
+    assert "traffic went" not in announced.output
+    assert refused.status != 0
+    assert 'unknown directive "proxy_read_timout"' in refused.output
+    assert served["slot"] in before
+    assert back.status == 0, back.output
+    assert {status for _, status in seen} == {200}, seen
+    assert site("extra", "extra.test.example").ask("/status/204").status == 204
+    with host.sudo():
+        assert host.check_output(slots) == before
+    removed = play(SITE, flask_apps=[*apps(), {"name": "extra", "state": "absent", "purge": True}])
+    assert removed.status == 0, removed.output
+
+
 def test_a_new_release_drops_no_request(play, apps, source, load, demo):
     before = demo.ask("/").json
     (source / "demo_app" / "static" / "new.txt").write_text("new")
@@ -68,7 +104,7 @@ def test_deploy_ships_one_app_and_touches_no_other(host, play, apps, source, dem
 @pytest.mark.usefixtures("once")
 def test_what_is_not_there_is_refused_by_name(play):
     for playbook, variables, said in (
-        (DEPLOY, {"app": "dmeo"}, "'dmeo' is not an app in flask_apps; did you mean 'demo'?"),
+        (DEPLOY, {"app": "dmeo"}, "is not an app; did you mean -e app=demo?"),
         (DEPLOY, {"app": "demo", "version": "v2"}, "the source of 'demo' is a directory, which has no version"),
         (ROLLBACK, {"app": "demo", "release": "nope"}, "demo: there is no complete release 'nope' on this host; kept"),
     ):
@@ -127,42 +163,6 @@ def test_the_right_slot_comes_back_after_its_processes_were_killed(host, unit, d
         host.check_output(f"systemctl kill --signal=KILL demo-{slot}.service")
     assert demo.ask("/").json["slot"] == slot
     assert unit(f"demo-{slot}.service").is_running
-
-
-@pytest.mark.usefixtures("once")
-def test_names_are_exchanged_between_apps_and_no_visitor_gets_an_error(host, play, apps, visitors, site):
-    """In one run each. A new app whose run failed in between is served by the next one, whatever else has changed."""
-    demo, httpbin = ["demo.test.example", "www.demo.test.example"], ["httpbin.test.example"]
-    exchanged = apps(
-        demo={"domains": ["new.test.example", *httpbin]}, httpbin={"domains": demo, "canonical_domain": True}
-    )
-    extra = {**exchanged[1], "name": "extra", "domains": ["extra.test.example"]}
-    slots = "readlink /run/flask-ops/demo/current /run/flask-ops/httpbin/current"
-    with host.sudo():
-        before = host.check_output(slots)
-    with visitors("demo.test.example", "httpbin.test.example") as seen:
-        announced = play(SITE, "--check", "--diff", flask_apps=exchanged)
-        refused = play(SITE, flask_apps=[*exchanged, {**extra, "snippet": "proxy_read_timout 30s;"}])
-        served = site("demo", "new.test.example").ask("/").json
-        back = play(
-            SITE, flask_apps=[*apps(), {**extra, "env": {"GREETING": "hello"}, "snippet": "proxy_read_timeout 30s;"}]
-        )
-    for line in (
-        "- server_name demo.test.example www.demo.test.example;",
-        "+ server_name new.test.example httpbin.test.example;",
-    ):
-        assert line in announced.output
-    assert "traffic went" not in announced.output
-    assert refused.status != 0
-    assert 'unknown directive "proxy_read_timout"' in refused.output
-    assert served["slot"] in before
-    assert back.status == 0, back.output
-    assert {status for _, status in seen} == {200}, seen
-    assert site("extra", "extra.test.example").ask("/status/204").status == 204
-    with host.sudo():
-        assert host.check_output(slots) == before
-    removed = play(SITE, flask_apps=[*apps(), {"name": "extra", "state": "absent", "purge": True}])
-    assert removed.status == 0, removed.output
 
 
 def test_after_a_reboot_the_slot_that_was_in_traffic_serves(host, reboot, demo):

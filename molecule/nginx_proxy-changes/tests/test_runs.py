@@ -254,7 +254,8 @@ def test_a_site_may_answer_clients_that_send_no_name(apply, address, echo):
     for host in ("", f"Host: {address}\r\n"):
         moved = ask_without_a_name(address, f"GET /a?b HTTP/1.0\r\n{host}\r\n", port=80)
         assert "Location: https://echo.test.example/a?b\r\n" in moved
-    assert not ask_without_a_name(address, "GET / HTTP/1.0\r\nHost: unknown.test.example\r\n\r\n", port=80)
+    with pytest.raises(ConnectionResetError):  # without an answer
+        ask_without_a_name(address, "GET / HTTP/1.0\r\nHost: unknown.test.example\r\n\r\n", port=80)
     with pytest.raises(ssl.SSLError):
         echo.connect(server_name="unknown.test.example")
 
@@ -286,7 +287,7 @@ def test_a_certificate_that_somebody_else_provides_is_left_alone_until_it_is_gon
         host.check_output("rm -r /etc/nginx/better")
         repaired = apply({"domains": NAMES})
         assert (repaired.status, repaired.changed) == (0, True), repaired.output
-        assert host.file("/etc/nginx/certificates/echo").linked_to == "/etc/nginx/self-signed/echo"
+        assert host.file("/etc/nginx/certificates/echo").linked_to.startswith("/etc/nginx/self-signed/echo.")
     assert echo.ask("/").status == 200
 
 
