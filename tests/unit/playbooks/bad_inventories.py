@@ -472,5 +472,5 @@ ELSEWHERE = {
 }
 """The rows that an inventory alone cannot show, with the test that shows each."""
 
-NOT_TESTED = {45: "a mount that runs no programs"}
+NOT_TESTED = {45: "on a `noexec` mount"}
 """The rows that no test shows, with the words of docs/not-tested.md."""
