@@ -292,7 +292,7 @@ def edited_files(release: str) -> list[str]:
     """The files of a release that were changed after it was complete, or are not root's. Bytecode does not count."""
     done, edited = os.stat(f"{release}/.complete"), []
     for top in ("app", "static"):
-        for folder, _, names in os.walk(os.path.join(release, top)):
+        for folder, _folders, names in os.walk(os.path.join(release, top)):
             for name in names:
                 path = os.path.join(folder, name)
                 seen = os.lstat(path)

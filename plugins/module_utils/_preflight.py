@@ -307,7 +307,7 @@ def _static(app: App, told: dict[str, t.Any]) -> t.Iterator[Finding]:
             f"nginx serves none of those files. Set static.url: {of_ours[0]}",
         )
     elif not of_ours and app.static_url in [url for _folder, url in served]:
-        folder = next(folder for folder, url in served if url == app.static_url)
+        folder = {url: folder for folder, url in reversed(served)}[app.static_url]
         yield Finding(
             "static_url",
             f"nginx serves {app.static_url} from static.path, {app.static_path}, but the app's files for it are in {folder}.",

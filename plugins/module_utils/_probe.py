@@ -560,7 +560,7 @@ def weakness(key: str) -> str:
     folded = fold(key)
     if folded in {fold(plain(published)) for published in PUBLISHED}:
         return "known"
-    for text in {folded, fold(key, leet=True)}:
+    for text in (folded, fold(key, leet=True)):
         if made_of_words(text):
             return "known"
         rest = PLACEHOLDERS.sub("", text)

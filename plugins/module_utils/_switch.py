@@ -27,6 +27,7 @@ import os
 import re
 import socket
 import time
+import typing as t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -281,8 +282,7 @@ class Host:
 
     def lock(self, app: str) -> contextlib.AbstractContextManager[Step]:
         """One run at a time: what a second one would see while the first works would not be true for long."""
-        assert self._owner is not None
-        return self._owner.lock(app, PATIENCE)
+        return t.cast("Run", self._owner).lock(app, PATIENCE)
 
     def record(self, deploy: dict[str, object]) -> None:
         """Append a line to the log of the deploys."""

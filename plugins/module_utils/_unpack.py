@@ -57,19 +57,19 @@ def extract(stream: t.IO[bytes], directory: str, meter: Meter) -> None:
     compression = next((module for magic, module in COMPRESSIONS.items() if start.startswith(magic)), None)
     command = ["tar", "--extract", "--no-same-owner", f"--directory={directory}", "--file=-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as tar:
-        assert tar.stdin is not None
+        into = t.cast("t.IO[bytes]", tar.stdin)
         try:
             if compression is None:
-                meter.copy(stream, tar.stdin)
+                meter.copy(stream, into)
             else:
                 with compression.open(stream) as packed:
-                    meter.copy(packed, tar.stdin)
+                    meter.copy(packed, into)
         except BrokenPipeError:
             pass  # tar says why
         except BaseException:
             tar.kill()
             raise
-        tar.stdin.close()
+        into.close()
     if tar.returncode:
         sys.exit(tar.returncode)
 

@@ -130,8 +130,8 @@ def are_installed(wanted: t.Collection[str] = ()) -> set[str]:
     shown = run(["dpkg-query", "--show", "--showformat=${Package}\t${db:Status-Status}\t${Provides}\n"])
     lines = [line.split("\t") for line in shown.splitlines()]
     present = [(name, provides) for name, status, provides in lines if status == "installed"]
-    names = {name for name, _ in present}
-    provided = {item.split()[0] for _, provides in present for item in provides.split(",") if item.strip()}
+    names = {name for name, _provides in present}
+    provided = {item.split()[0] for _name, provides in present for item in provides.split(",") if item.strip()}
     return names | only_provided(sorted((provided & set(wanted)) - names))
 
 
