@@ -78,7 +78,7 @@ class Upgraded(Response):
         raise StopIteration
 
 
-@app.get("/websocket")
+@app.route("/websocket", websocket=True)
 def websocket():
     from simple_websocket import ConnectionClosed, Server
 
