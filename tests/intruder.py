@@ -136,7 +136,7 @@ def tries(app: str, other: str, pid: int, seen: str) -> dict[str, Callable[[], A
         # What all share.
         "fill the shared memory of the host": lambda: fill("/dev/shm"),
         "write into /run": lambda: write("/run/flask-ops/intruder"),
-        "take the lock of certificates": lambda: os.open("/run/flask-ops/letsencrypt.lock", os.O_RDONLY),
+        "take the lock of certificates": lambda: os.open("/run/flask-ops/.letsencrypt.lock", os.O_RDONLY),
         # More rights.
         "become root": lambda: os.setuid(0),
         "become root by sudo": lambda: command("sudo", "-n", "true"),
