@@ -248,7 +248,7 @@ def test_nothing_of_a_build_outlives_it(host, play, tmp_path):
 
     # Processes that run as the app's user do not keep it on the host.
     with host.sudo():
-        host.check_output("systemd-run --unit=left-behind --uid=evil sleep 600")
+        host.check_output("systemd-run --quiet --collect --unit=left-behind --uid=evil sleep 600")
     removal = tmp_path / "remove.yml"
     removal.write_text(json.dumps(REMOVAL))
     removed = play(str(removal), python_app_apps=[{**app, "state": "absent"}], **options)
