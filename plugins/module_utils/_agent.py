@@ -82,7 +82,7 @@ def tail(stream: t.IO[bytes]) -> str:
 
 
 def read(request: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The text of a regular file. What it is instead is said: a source may hold links, pipes and endless files."""
+    """The text of a regular file. An error names any other kind: a source may hold links, pipes and endless files."""
     try:
         descriptor = os.open(request["read"], os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):

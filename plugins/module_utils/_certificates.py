@@ -404,7 +404,7 @@ def answers(name: str, token: str, text: str) -> dict[str, str] | str:
 def fetch(name: str, address: str, token: str, text: str, deadline: float | None = None) -> str:
     """Fetch the file through an address, as a CA would. Return the empty text for the right one; else the reason.
 
-    Whoever owns the address may answer anything. So a redirect leads to HTTP and HTTPS on their usual ports and to
+    The owner of the address may answer anything. So a redirect is followed to HTTP and HTTPS on their usual ports and to
     nothing else, and neither a slow nor an endless answer is waited for.
 
     :param deadline: by :func:`time.monotonic`.

@@ -272,7 +272,7 @@ class Environment:
         for position, requirement in enumerate(requirements):
             name, version = distribution(requirement).lower().replace("_", "-"), pinned(requirement)
             found = present.get(name)
-            # The first one is the server; an old one loses requests, whoever asks for it.
+            # The first one is the server; an old one loses requests, even where another package requires it.
             outdated = found is not None and position == 0 and version and numbers(found["version"]) < numbers(version)
             if found is not None and not outdated:
                 continue
@@ -298,37 +298,18 @@ class Environment:
 
     def _sync(self) -> None:
         """Install what ``uv.lock`` says, without asking anybody if all of it has been fetched before."""
+        locked = (*self.needed.arguments, "--quiet", "--frozen", "--no-dev", "--no-editable", "--project", self.code)
         if self.app.wheelhouse:
             listed = os.path.join(self.path, "locked.txt")
-            export = (
-                "export",
-                *self.needed.arguments,
-                "--quiet",
-                "--frozen",
-                "--no-dev",
-                "--no-editable",
-                "--project",
-                self.code,
-            )
-            self._uv(*export, "--no-emit-local", "--format", "requirements-txt", "--output-file", listed)
+            self._uv("export", *locked, "--no-emit-local", "--format", "requirements-txt", "--output-file", listed)
             self._install("--requirement", listed, "--require-hashes")
             if self.needed.own_code:
                 self._install("--no-deps", self.code)
             return
-        sync = (
-            "sync",
-            *self.needed.arguments,
-            "--quiet",
-            "--frozen",
-            "--no-dev",
-            "--no-editable",
-            "--project",
-            self.code,
-        )
         try:
-            self._uv(*sync, "--offline")
+            self._uv("sync", *locked, "--offline")
         except CommandError:
-            self._uv(*sync)
+            self._uv("sync", *locked)
 
     def _install(self, *arguments: str) -> None:
         wheels = ["--no-index", "--find-links", take_wheelhouse(self.app)] if self.app.wheelhouse else []

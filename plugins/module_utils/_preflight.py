@@ -295,7 +295,7 @@ def _static(app: App, told: dict[str, t.Any]) -> t.Iterator[Finding]:
     served = [(folder, url) for folder, url in told.get("static", ()) if folder]
     if not app.static_path or not served:
         return
-    # A folder within the source is told relative to its top; one of an installed package is the same by its end.
+    # A folder within the source is relative to its top; one of an installed package is the same by its end.
     end = "/" + "/".join(app.static_path.split("/")[-2:])
     of_ours = [
         url for folder, url in served if folder == app.static_path or (folder[0] == "/" and folder.endswith(end))

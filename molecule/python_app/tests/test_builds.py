@@ -96,7 +96,7 @@ def test_projects_of_every_build_backend_are_installed(host, play, tmp_path):
     again = play(CONVERGE, python_app_apps=apps, python_app_extra_requirements=[])
     assert not again.changed, again.output
 
-    # What does not work is said in the user's own words, and leaves nothing behind.
+    # An error quotes the user's own command, and nothing is left behind.
     broken = {**apps[-3], "build": {"command": "python no_such_file.py"}}
     failed = play(CONVERGE, python_app_apps=[broken], python_app_extra_requirements=[])
     assert failed.status != 0
