@@ -13,3 +13,16 @@ def eventually(true: Callable[[], object], seconds: float = 60) -> float:
         assert time.monotonic() - began < seconds, f"not true within {seconds} s"
         time.sleep(0.1)
     return time.monotonic() - began
+
+
+def settled(true: Callable[[], object], seconds: float, timeout: float = 60) -> None:
+    """Wait until something has been true without a break. Never so in time is an AssertionError.
+
+    :param seconds: how long it must have been true.
+    """
+    began = since = time.monotonic()
+    while time.monotonic() - since < seconds:
+        assert time.monotonic() - began < timeout, f"not true for {seconds} s within {timeout} s"
+        if not true():
+            since = time.monotonic()
+        time.sleep(0.1)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import eventually, settled
 
 ALICE = {"Authorization": "Basic " + base64.b64encode(b"alice:canary-71c0de55").decode()}
 
@@ -75,14 +75,19 @@ def test_each_app_is_closed_for_maintenance_alone(host, guarded, closed):
     with host.sudo():
         host.check_output(f"sh -c 'mkdir -p $(dirname {flag}) && touch {flag}'")
     expected = {"guarded": (503, 200), "tools": (200, 503)}[closed]
+
+    def answers():
+        return guarded.ask("/", headers=ALICE).status, guarded.ask("/tools/").status
+
     try:
-        eventually(lambda: (guarded.ask("/", headers=ALICE).status, guarded.ask("/tools/").status) == expected)
+        # Each of nginx's workers looks at the flag once a second.
+        settled(lambda: answers() == expected, seconds=1.5)
         page = guarded.ask("/" if closed == "guarded" else "/tools/")
         assert (page.status, page.headers["Retry-After"]) == (503, "60")
     finally:
         with host.sudo():
             host.check_output(f"rm {flag}")
-    eventually(lambda: (guarded.ask("/", headers=ALICE).status, guarded.ask("/tools/").status) == (200, 200))
+    settled(lambda: answers() == (200, 200), seconds=1.5)
 
 
 def test_root_asks_an_app_at_a_path_by_its_own_socket(host):
