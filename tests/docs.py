@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, Options, entry_options
-from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import NEEDED_WHEN_PRESENT
-from ansible_collections.flask_ops.production.plugins.plugin_utils._worker_sizing import (
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ENTRIES, Options, entry_options
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import NEEDED_WHEN_PRESENT
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.worker_sizing import (
     RESERVE_MIB,
     WORKER_MIB,
     workers,

@@ -6,9 +6,9 @@ from __future__ import annotations
 from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.flask_ops.production.plugins.module_utils._failures import named
-from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
-from ansible_collections.flask_ops.production.plugins.plugin_utils._run import SEVERAL_ROLES
+from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import named
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.memory import Memory
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import SEVERAL_ROLES
 
 
 class ActionModule(ActionBase):

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.module_utils._switch import SLOTS
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import NO_RELEASE, AppsAction
-from ansible_collections.flask_ops.production.plugins.plugin_utils._files import in_order
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import SLOTS
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import NO_RELEASE, AppsAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import in_order
 
 
 class ActionModule(AppsAction):

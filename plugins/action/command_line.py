@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import templated
-from ansible_collections.flask_ops.production.plugins.plugin_utils._command_line import option_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.command_line import option_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import templated
 
 
 class ActionModule(ActionBase):

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
-from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import described
 
 PASSED_ON = ("validate", "refuse", "isolate", "reload", "reload_log", "stop")
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.flask_ops.production.plugins.module_utils._rotation import filled
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
-from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+from ansible_collections.flask_ops.production.plugins.module_utils._logs.rotation import filled
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import RenderingAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import described
 
 
 class ActionModule(RenderingAction):

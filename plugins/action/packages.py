@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.memory import Memory
 
 
 class ActionModule(ActionBase):

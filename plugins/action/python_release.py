@@ -9,15 +9,15 @@ import tempfile
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._files import sealed
-from ansible_collections.flask_ops.production.plugins.plugin_utils._archive import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import sealed
+from ansible_collections.flask_ops.production.plugins.plugin_utils._release.archive import (
     checksum,
     file_checksum,
     pack,
     packages_in,
 )
-from ansible_collections.flask_ops.production.plugins.plugin_utils._run import this_run
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import this_run
 
 PASSED_ON = (
     "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",

@@ -10,16 +10,14 @@ from collections.abc import Mapping
 from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import templated
-from ansible_collections.flask_ops.production.plugins.plugin_utils._memory import Memory
-from ansible_collections.flask_ops.production.plugins.plugin_utils._ownership import (
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.ownership import (
     claims,
     ownership_errors,
     question,
 )
-from ansible_collections.flask_ops.production.plugins.plugin_utils._passwords import hash_errors
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, role_options
-from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.passwords import hash_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ENTRIES, role_options
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import (
     certificate_errors,
     entry_errors,
     fleet_errors,
@@ -30,6 +28,8 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._validation i
     unread_names,
     variable_errors,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import templated
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.memory import Memory
 
 NEEDED = {"architecture", "distribution", "distribution_major_version", "memtotal_mb", "processor_vcpus"}
 """Facts that are gathered unless somebody has done so before."""

@@ -35,7 +35,7 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flask_ops.production.plugins.plugin_utils._passwords import HashError, bcrypt_hash
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.passwords import HashError, bcrypt_hash
 
 
 def bcrypt_hashes(passwords, stored=None):

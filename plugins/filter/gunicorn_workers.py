@@ -48,7 +48,7 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flask_ops.production.plugins.plugin_utils._worker_sizing import WORKER_MIB, workers
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.worker_sizing import WORKER_MIB, workers
 
 
 def gunicorn_workers(facts, apps=1, worker_mib=WORKER_MIB, worker_class="gthread", limit_mib=None):

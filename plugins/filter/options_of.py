@@ -33,7 +33,7 @@ _value:
   elements: dict
 """
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import select
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import select
 
 
 class FilterModule:

@@ -36,7 +36,7 @@ _value:
   elements: dict
 """
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import with_defaults
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import with_defaults
 
 
 class FilterModule:

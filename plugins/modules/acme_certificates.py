@@ -146,7 +146,7 @@ failures:
 from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates import (
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import (
     Certificate,
     Result,
     Settings,
@@ -157,8 +157,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._certificates
     observe,
     publish,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, systemctl
-from ansible_collections.flask_ops.production.plugins.module_utils._files import set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 
 OPTIONS = {
     "certificates": {"type": "list", "elements": "dict", "required": True},

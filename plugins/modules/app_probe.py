@@ -47,9 +47,14 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._files import set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._switch import Health, Host, SwitchError, check_app
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import (
+    Health,
+    Host,
+    SwitchError,
+    check_app,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 
 
 def main() -> None:

@@ -87,17 +87,17 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import RUN, LockedError, Run
-from ansible_collections.flask_ops.production.plugins.module_utils._processes import (
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.processes import (
     App,
     Host,
     Process,
     ProcessError,
     Processes,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, Entry, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run
 
 # What the action plugin of the same name makes of the documented options: one entry an app, rendered.
 APP = {

@@ -103,11 +103,7 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, Entry, set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import RUN, LockedError, Run
-from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import (
     SLOTS,
     App,
     Health,
@@ -116,6 +112,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._switch impor
     SwitchError,
     retire_app,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, Entry, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run
 
 FILE = {**FILE_OPTIONS, "secret": {"type": "bool", "default": False}}
 

@@ -147,15 +147,15 @@ import os
 from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._apps import (
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import DEPLOYS
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.status import (
     host_problems,
     in_words,
     inspect,
     lines_of,
     summary,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._switch import DEPLOYS
 
 SHOWN = 3
 """Deploys of each app."""

@@ -123,8 +123,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.hardware.linux import LinuxHardware
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
 from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
-from ansible_collections.flask_ops.production.plugins.module_utils import _ownership as ownership
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host import ownership
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 
 FACTS = (
     "architecture", "distribution", "distribution_major_version", "memtotal_mb", "processor_vcpus", "service_mgr",

@@ -59,15 +59,15 @@ import tempfile
 from itertools import combinations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     FILE_OPTIONS,
     Entry,
     Transaction,
     ensure_directory,
     set_umask,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._rotation import MARKER, Answer, ask, overlap
+from ansible_collections.flask_ops.production.plugins.module_utils._logs.rotation import MARKER, Answer, ask, overlap
 
 MAIN = "/etc/logrotate.conf"
 DIRECTORY = "/etc/logrotate.d"

@@ -75,8 +75,8 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run, systemctl
-from ansible_collections.flask_ops.production.plugins.module_utils._files import link, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import link, set_umask
 
 UNITS = "/etc/systemd/system"
 PATIENCE = 300

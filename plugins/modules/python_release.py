@@ -142,12 +142,13 @@ import pwd
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._files import opened, set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import RUN, LockedError, Run, Step
-from ansible_collections.flask_ops.production.plugins.module_utils._release import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import opened, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run, Step
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
+from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import (
     Builder,
     Release,
     find,
@@ -155,9 +156,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     resolve,
     retire,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.module_utils._sources import has_wheelhouse
-from ansible_collections.flask_ops.production.plugins.module_utils._uv import ensure_python, interpreter
+from ansible_collections.flask_ops.production.plugins.module_utils._release.sources import has_wheelhouse
+from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import ensure_python, interpreter
 
 # What the action plugin of the same name makes of an entry.
 APP: dict[str, dict[str, t.Any]] = {

@@ -59,9 +59,9 @@ path:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._uv import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import (
     TOOLS,
     build_tool,
     tool_complete,

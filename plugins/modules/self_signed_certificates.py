@@ -114,8 +114,8 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     ensure_directory,
     link,
     make_directories,
@@ -123,7 +123,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     set_umask,
     write,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._pending import remember
+from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import remember
 
 DAYS = 3650
 RENEW_BEFORE = 30 * 86400

@@ -406,11 +406,9 @@ def nothing_is_copied_between_scenarios(tree: Tree) -> Complaints:
 )
 def plugins_are_documented(tree: Tree) -> Complaints:
     """A plugin says what it takes and returns, with examples under its full name. An action plugin is
-    documented by the module of its name; names with a leading underscore are private."""
-    for path in tree.files("plugins/*/*.py"):
+    documented by the module of its name."""
+    for path in tree.files("plugins/action/*.py", "plugins/filter/*.py", "plugins/lookup/*.py", "plugins/modules/*.py"):
         kind, name = path.removesuffix(".py").split("/")[1:]
-        if name.startswith("_"):
-            continue
         if kind == "action" and not tree.has(f"plugins/modules/{name}.py"):
             yield f"{path}: plugins/modules/{name}.py, which documents it, is missing"
         if kind in ("filter", "lookup", "modules", "test"):
@@ -429,16 +427,18 @@ def plugins_are_documented(tree: Tree) -> Complaints:
         {"plugins/modules/web.py": "import os\ndef main():\n    set_umask()\n    os.makedirs('/x')\n"},
         "ensure_directory",
     ),
-    ({"plugins/module_utils/_web.py": "import os\nos.mkdir('/x')\n"}, "ensure_directory"),
+    ({"plugins/module_utils/_web/web.py": "import os\nos.mkdir('/x')\n"}, "ensure_directory"),
     ({"plugins/modules/web.py": "def main():\n    write()\n"}, "does not begin with set_umask()"),
 )
 def modes_do_not_depend_on_the_umask(tree: Tree) -> Complaints:
     """A hardened host has a umask for root that hides new directories from nginx and the apps."""
-    for path in tree.files("plugins/modules/*.py", "plugins/module_utils/*.py"):
+    for path in tree.files("plugins/modules/*.py", "plugins/module_utils/*/*.py"):
         text = tree.text(path)
         # The build's own program runs under a umask that it is given.
-        if not path.endswith(("/_files.py", "/_unpack.py")) and re.search(r"\bos\.(mkdir|makedirs)\(", text):
-            yield f"{path}: use ensure_directory() or make_directories() of _files.py"
+        if not path.endswith(("/_host/files.py", "/_release/unpack.py")) and re.search(
+            r"\bos\.(mkdir|makedirs)\(", text
+        ):
+            yield f"{path}: use ensure_directory() or make_directories() of _host/files.py"
         main = re.search(r"^def main\(.*\n((?:    #.*\n)*)(.*)", text, re.MULTILINE)
         reads_only = path.endswith(("_info.py", "_facts.py"))
         if path.startswith("plugins/modules/") and main and not reads_only and "set_umask()" not in main[2]:

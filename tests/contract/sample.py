@@ -33,5 +33,5 @@ SOUND = {
         "EXAMPLES = '{{ 1 | flask_ops.production.plain }}'\n"
         "RETURN = '_value: {type: str}'\n"
     ),
-    "plugins/plugin_utils/_private.py": "",
+    "plugins/plugin_utils/_private/private.py": "",
 }

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES, entry_options
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ENTRIES, entry_options
 
 from tests.docs import PAGE, WORKERS, render, render_workers
 

@@ -15,10 +15,10 @@ from ansible.plugins.loader import init_plugin_loader
 
 init_plugin_loader()
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import command_line
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ENTRIES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import entry_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import command_line
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ENTRIES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import entry_errors
 
 from tests.fuzz.walk import unique, walk
 from tests.unit.templates.rendering import render

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
 
 STRANGE = [
     *"abzAZ019._-/:@+~=,;{}()[]<>$%&|!?*^#\"'`\\ \t\n\r\0\x07\x7f",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _agent
-from ansible_collections.flask_ops.production.plugins.module_utils._app import App
-from ansible_collections.flask_ops.production.plugins.module_utils._build import Build
+from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App
+from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
 
 
 class LocalBuild(Build):

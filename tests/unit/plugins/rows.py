@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
 
 
 def rows(values: Mapping[str, Sequence[Any]]) -> list[tuple[str, Any]]:

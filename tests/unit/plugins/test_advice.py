@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._advice import advice, with_advice
+from ansible_collections.flask_ops.production.plugins.module_utils._host.advice import advice, with_advice
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 RELEASE = "/srv/shop/releases/0a1b2c3d4e5f-00112233"
@@ -84,12 +83,3 @@ def test_advice_is_one_line_at_the_end_and_given_once():
     text = with_advice("OSError: [Errno 30] Read-only file system: 'logs'\nShutting down")
     assert text.splitlines()[-1] == "=> a release is read-only. Set shared_paths: [logs]."
     assert with_advice(text) == text
-
-
-def test_a_role_puts_all_that_its_client_imports_on_the_host():
-    """What a timer runs there imports files side by side, of this collection alone."""
-    tasks = (ROLES / "letsencrypt/tasks/client.yml").read_text()
-    shipped = set(re.findall(r"__letsencrypt_library \}\}/(_\w+)\.py", tasks))
-    for name in shipped:
-        text = (ROLES.parent / f"plugins/module_utils/{name}.py").read_text()
-        assert set(re.findall(r"^from ansible_collections\.\S+\.(_\w+) import", text, re.MULTILINE)) <= shipped

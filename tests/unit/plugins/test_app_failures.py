@@ -12,8 +12,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 from ansible_collections.flask_ops.production.plugins.action import app_slots, python_release
 from ansible_collections.flask_ops.production.plugins.action.app_failures import ActionModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.modules import python_release as module
 
 

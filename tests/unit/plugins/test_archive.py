@@ -10,7 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.plugin_utils._archive import IGNORED, checksum, members, pack
+from ansible_collections.flask_ops.production.plugins.plugin_utils._release.archive import (
+    IGNORED,
+    checksum,
+    members,
+    pack,
+)
 
 
 def source(top: Path) -> Path:

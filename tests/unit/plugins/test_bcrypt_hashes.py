@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.filter.bcrypt_hashes import bcrypt_hashes
-from ansible_collections.flask_ops.production.plugins.plugin_utils import _passwords as passwords
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema import passwords
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
 
 PASSWORD = "canary-7f1e22b0-ü"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError
-from ansible_collections.flask_ops.production.plugins.module_utils._build import Build
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import BUILD, SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import BUILD, SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
+from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
@@ -144,7 +144,8 @@ def test_what_a_build_may_do_and_an_app_may_not_is_known():
 
 
 def test_the_agent_runs_on_the_hosts_python_alone():
-    from ansible_collections.flask_ops.production.plugins.module_utils import _agent, _unpack
+    from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
+    from ansible_collections.flask_ops.production.plugins.module_utils._release import unpack as _unpack
 
     for module in (_agent, _unpack):
         assert "ansible" not in "\n".join(line for line in module.source().splitlines() if "import" in line)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _certificates
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates import (
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates import certificates as _certificates
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import (
     Certificate,
     CertificateError,
     Lineage,
@@ -29,7 +29,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._certificates
     parse,
     serial_of,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 
 NAME = "shop.example.com"
 TEXT = "the right text"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import certificate_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import certificate_errors
 
 ON = {"letsencrypt_email": "webmaster@flask-shop.com"}
 PRIVATE = {**ON, "letsencrypt_server": "https://ca.flask-shop.com/dir"}

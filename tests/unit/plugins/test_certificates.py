@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _certificates
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates import (
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates import certificates as _certificates
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import (
     Certificate,
     CertificateError,
     Lineage,
@@ -25,7 +25,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._certificates
     renewal_options,
     verdict,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 
 NOW = 1_800_000_000.0
 SHOP = Certificate("shop", ("shop.example.com", "www.example.com"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._command import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
     CommandError,
     both_ends,
     last_exception,

@@ -8,7 +8,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.flask_ops.production.plugins.lookup import command_line as lookup
-from ansible_collections.flask_ops.production.plugins.plugin_utils._command_line import option_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.command_line import option_errors
 
 APPS: list[dict[str, Any]] = [{"name": "shop"}, {"name": "blog"}, {"name": "old", "state": "absent"}]
 TAKES = {

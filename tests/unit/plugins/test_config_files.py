@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import FILE_OPTIONS, sealed
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, sealed
 from ansible_collections.flask_ops.production.plugins.modules import config_files
 from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
-from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import described
 
 SHOP = {"name": "shop", "user": "www"}
 OLD = {"name": "old", "user": "www", "state": "absent"}

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError, build_environment
-from ansible_collections.flask_ops.production.plugins.module_utils._build import Build, without_password
-from ansible_collections.flask_ops.production.plugins.module_utils._environments import (
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
+    App,
+    ReleaseError,
+    build_environment,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build, without_password
+from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import (
     Dependencies,
     Environment,
     excludes,
     refuse_conflict,
     unused,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._environments import dependencies as needed
-from ansible_collections.flask_ops.production.plugins.module_utils._environments import (
+from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import dependencies as needed
+from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import (
     requirement_files as files_of,
 )
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _files
-from ansible_collections.flask_ops.production.plugins.module_utils._files import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host import files as _files
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     Entry,
     State,
     Transaction,
@@ -27,7 +27,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._files import
     set_umask,
     write,
 )
-from ansible_collections.flask_ops.production.plugins.plugin_utils._files import described
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import described
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _certificates
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates import Result, Settings
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates import certificates as _certificates
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import Result, Settings
 from ansible_collections.flask_ops.production.plugins.modules import acme_certificates
 from ansible_collections.flask_ops.production.plugins.modules.acme_certificates import OPTIONS, bring_all
 

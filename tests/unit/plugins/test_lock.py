@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _lock
-from ansible_collections.flask_ops.production.plugins.module_utils._files import exclusive
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import LockedError, Run
-from ansible_collections.flask_ops.production.plugins.plugin_utils import _run
+from ansible_collections.flask_ops.production.plugins.module_utils._host import lock as _lock
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import exclusive
+from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import LockedError, Run
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task import run as _run
 
 ANN = Run("ann@laptop 1", "ann@laptop", 11, idle=30, last=False)
 BOB = Run("bob@ci 2", "bob@ci", 22, idle=30, last=False)

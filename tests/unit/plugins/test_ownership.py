@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flask_ops.production.plugins.module_utils import _ownership as ownership
-from ansible_collections.flask_ops.production.plugins.plugin_utils._ownership import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host import ownership
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.ownership import (
     COMMENT,
     NGINX_FILES,
     claims,
     ownership_errors,
     question,
 )
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import ROLES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLES
 
 ALL = ("python_app", "gunicorn_systemd", "app_processes", "nginx_proxy")
 MARKER_LINE = f"# {ownership.MARKER}: changes made here are lost.\n"

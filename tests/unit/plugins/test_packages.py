@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ansible import constants
 from ansible_collections.flask_ops.production.plugins.action.packages import ActionModule
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.modules import packages
 
 

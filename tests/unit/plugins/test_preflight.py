@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _preflight
-from ansible_collections.flask_ops.production.plugins.module_utils._app import App
+from ansible_collections.flask_ops.production.plugins.module_utils._release import preflight as _preflight
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App
 
 SOUND = {
     "framework": "flask",

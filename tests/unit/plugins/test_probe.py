@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _probe
+from ansible_collections.flask_ops.production.plugins.module_utils._release import probe as _probe
 
 KEY = "canary-0f1e2d3c4b5a69788796a5b4"
 

@@ -10,10 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import Change, Entry, State
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import Step
-from ansible_collections.flask_ops.production.plugins.module_utils._processes import (
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.processes import (
     MARKER,
     UNITS,
     App,
@@ -23,7 +20,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._processes im
     Processes,
     Result,
 )
-from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import command_line, on_host, units
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Change, Entry, State
+from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
+from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import command_line, on_host, units
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _release, _sources
-from ansible_collections.flask_ops.production.plugins.module_utils._app import App, ReleaseError, hand_over
-from ansible_collections.flask_ops.production.plugins.module_utils._build import Build
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._environments import distribution
-from ansible_collections.flask_ops.production.plugins.module_utils._files import remove
-from ansible_collections.flask_ops.production.plugins.module_utils._release import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import remove
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._release import builder as _release
+from ansible_collections.flask_ops.production.plugins.module_utils._release import sources as _sources
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError, hand_over
+from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
+from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import (
     Builder,
     Release,
     find,
@@ -40,8 +41,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release impo
     stepped_over,
     version_in,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
-from ansible_collections.flask_ops.production.plugins.module_utils._sources import (
+from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import distribution
+from ansible_collections.flask_ops.production.plugins.module_utils._release.sources import (
     ArchiveSource,
     GitSource,
     PackageSource,

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _reload
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._reload import reload_unit
+from ansible_collections.flask_ops.production.plugins.module_utils._host import reload as _reload
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import reload_unit
 
 TAKEN = "bind() to 0.0.0.0:8443 failed (98: Address already in use)"
 

@@ -6,10 +6,10 @@ import fnmatch
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._rotation import filled, overlap
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import LOG_RULES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import role_options
-from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import variable_errors
+from ansible_collections.flask_ops.production.plugins.module_utils._logs.rotation import filled, overlap
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import LOG_RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import role_options
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import variable_errors
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.basic import heuristic_log_sanitize
-from ansible_collections.flask_ops.production.plugins.module_utils._files import opened, sealed
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import opened, sealed
 from hypothesis import given
 from hypothesis import strategies as st
 

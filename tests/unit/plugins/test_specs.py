@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import (
     ENTRIES,
     Options,
     entry_options,

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _static
-from ansible_collections.flask_ops.production.plugins.module_utils._static import keep, publish
+from ansible_collections.flask_ops.production.plugins.module_utils._release import static as _static
+from ansible_collections.flask_ops.production.plugins.module_utils._release.static import keep, publish
 
 STYLE = "body { color: #000; }\n" * 100
 

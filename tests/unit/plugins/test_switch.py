@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils import _switch
-from ansible_collections.flask_ops.production.plugins.module_utils._command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._files import Entry, State
-from ansible_collections.flask_ops.production.plugins.module_utils._lock import Step
-from ansible_collections.flask_ops.production.plugins.module_utils._metrics import last_deploys
-from ansible_collections.flask_ops.production.plugins.module_utils._switch import (
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy import switch as _switch
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import (
     SLOTS,
     App,
     Health,
@@ -29,6 +25,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._switch impor
     other,
     retire_app,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry, State
+from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import last_deploys
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

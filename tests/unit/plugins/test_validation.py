@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.flask_ops.production.plugins.plugin_utils._rules import LOG_RULES, RESERVED_NAMES, RULES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import LOG_RULES, RESERVED_NAMES, RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import (
     ENTRIES,
     ROLES,
     Options,
@@ -21,7 +21,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import
     role_options,
     wired_variables,
 )
-from ansible_collections.flask_ops.production.plugins.plugin_utils._validation import (
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import (
     SUPPORTED,
     entry_errors,
     fleet_errors,

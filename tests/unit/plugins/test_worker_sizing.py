@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.filter.gunicorn_workers import gunicorn_workers
-from ansible_collections.flask_ops.production.plugins.plugin_utils import _worker_sizing
-from ansible_collections.flask_ops.production.plugins.plugin_utils._worker_sizing import RESERVE_MIB, SLOTS, workers
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema import worker_sizing as _worker_sizing
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.worker_sizing import (
+    RESERVE_MIB,
+    SLOTS,
+    workers,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

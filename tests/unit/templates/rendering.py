@@ -8,17 +8,17 @@ from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.flask_ops.production.plugins.module_utils._rotation import filled
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.plugin_utils._action import RenderingAction
-from ansible_collections.flask_ops.production.plugins.plugin_utils._processes import command_line
-from ansible_collections.flask_ops.production.plugins.plugin_utils._specs import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._logs.rotation import filled
+from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import command_line
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import (
     ENTRIES,
     ROLES,
     entry_options,
     select,
     with_defaults,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import RenderingAction
 
 TEMPLATES = {path.name: path.parent.parent.name for path in sorted(ROLES.glob("*/templates/*.j2"))}
 """Every template, with its role."""

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX, STRICT
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import SANDBOX, STRICT
 from gunicorn.config import Config  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import HIDDEN_ADDRESS, SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import HIDDEN_ADDRESS, SANDBOX
 
 from tests.unit.templates.rendering import lines, published, render
 

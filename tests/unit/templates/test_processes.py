@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._processes import MARKER
-from ansible_collections.flask_ops.production.plugins.module_utils._sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.processes import MARKER
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import SANDBOX
 
 from tests.unit.templates.rendering import render
 from tests.unit.templates.test_app import directives

@@ -1,0 +1,155 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One deploy at a time per app, from the build to the last process.
+
+The file ``/run/flask-ops/<app>.lock`` is locked by flock(2) while a module works on the app. Between two modules of a
+run, its text says whose the app is: JSON about the run, and whether it has finished. Another run waits for the end, or
+until the first one has been idle for so long that its controller must be dead, and takes over. A later step of a run
+that was taken over from changes nothing any more.
+
+The file stays when the app is removed, until the next reboot: a run that was taken over from must still find that in it, and
+must not set the app up again. So nobody unlinks a file for which another run may wait, either.
+
+The file is for root alone: flock(2) needs no more than a descriptor, so who may read it may block every deploy.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, private
+
+LOCKS = "/run/flask-ops"
+
+RUN: dict[str, t.Any] = {
+    "type": "dict",
+    "required": True,
+    "options": {
+        "id": {"type": "str", "required": True},
+        "by": {"type": "str", "required": True},
+        "process": {"type": "int", "required": True},
+        "idle": {"type": "float", "required": True},
+        "last": {"type": "bool", "required": True},
+    },
+}
+"""How a module's argument spec declares a :class:`Run`. The action plugins send it."""
+
+REMEMBERED = 20
+"""How many runs that were taken over from an app's file names: they learn it at their next step."""
+
+
+class LockedError(Exception):
+    """The app belongs to another run. The message names it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of ``ansible-playbook``, as its controller describes it."""
+
+    id: str
+    by: str
+    """User and controller."""
+    process: int
+    """The process of ``ansible-playbook`` on the controller."""
+    idle: float
+    """Seconds without a step after which another run may take over."""
+    last: bool
+    """Whether the app is finished with this step."""
+
+    @contextlib.contextmanager
+    def lock(self, app: str, patience: float) -> t.Iterator[Step]:
+        """Hold an app's lock during one step. A failure of the step finishes the app for this run.
+
+        :param patience: seconds to wait for another run.
+        :raises LockedError: when that run does not end in time, or has taken over from this one.
+        """
+        ensure_directory(LOCKS)
+        with private(os.path.join(LOCKS, f"{app}.lock")) as stream:
+            record = self._wait(app, stream, patience)
+            step = Step(self.last)
+            before = record.get("over", [])
+            if record.get("run") != self.id:
+                taken_from = [] if record.get("finished", True) else [record["run"]]
+                record = {
+                    "run": self.id,
+                    "by": self.by,
+                    "process": self.process,
+                    "idle": self.idle,
+                    "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                    "over": [*before, *taken_from][-REMEMBERED:],
+                }
+            try:
+                _write(stream, {**record, "finished": False})
+                yield step
+            except BaseException:
+                step.last = True
+                raise
+            finally:
+                _write(stream, {**record, "finished": step.last})
+
+    def _wait(self, app: str, stream: t.IO[str], patience: float) -> dict[str, t.Any]:
+        """Take the lock when the app is free, and return what the file says."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                record, working = _read(stream), False
+            except BlockingIOError:
+                record, working = _read(stream), True
+            if not working:
+                if self.id in record.get("over", ()):
+                    raise LockedError(
+                        f"{app}: {_who(record)} has taken over this app, since this run had been idle for more than "
+                        f"{self.idle:g} s. This run changed nothing more of it. Run again when that one is done."
+                    )
+                idle_for = time.monotonic() - record.get("active", 0)
+                if record.get("finished", True) or record["run"] == self.id or idle_for >= record["idle"]:
+                    return record
+                fcntl.flock(stream, fcntl.LOCK_UN)
+            if time.monotonic() >= deadline:
+                raise LockedError(
+                    f"{app}: {_who(record)} works on this app. Waited {patience:g} s for it; nothing was changed. Run "
+                    "again when that one is done."
+                )
+            time.sleep(0.2)
+
+
+@dataclass
+class Step:
+    """What a module does with an app while it holds the lock."""
+
+    last: bool
+    """Whether the app is finished with it."""
+
+
+def _read(stream: t.IO[str]) -> dict[str, t.Any]:
+    """What the file says. A run that was killed while it wrote leaves a part, which says nothing."""
+    stream.seek(0)
+    try:
+        record = json.loads(stream.read())
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) and {"run", "idle"} <= record.keys() else {}
+
+
+def _write(stream: t.IO[str], record: dict[str, t.Any]) -> None:
+    stream.seek(0)
+    stream.truncate()
+    # CLOCK_MONOTONIC, which all processes of the host share: nobody sets it.
+    stream.write(json.dumps({**record, "active": time.monotonic()}) + "\n")
+    stream.flush()
+
+
+def _who(record: dict[str, t.Any]) -> str:
+    if not record:
+        return "another run"
+    return f"{record['by']} (ansible-playbook, process {record['process']}, since {record['since']})"

@@ -1,0 +1,37 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Changes that a unit has not read yet, remembered on the host.
+
+A handler is lost when a run is interrupted between a change and the handler. This is not: the next run reloads.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, private
+
+DIRECTORY = "/run/flask-ops"
+"""Empty after a reboot, when every unit starts afresh and has read everything."""
+
+
+def remember(unit: str) -> None:
+    ensure_directory(DIRECTORY)
+    with private(_marker(unit)):
+        pass
+
+
+def remembered(unit: str | None) -> bool:
+    return bool(unit) and os.path.exists(_marker(str(unit)))
+
+
+def forget(unit: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_marker(unit))
+
+
+def _marker(unit: str) -> str:
+    return os.path.join(DIRECTORY, f"{unit}.pending")

@@ -1,0 +1,91 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reloading a unit, and making sure that it runs with the new configuration afterwards.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
+    CommandError,
+    both_ends,
+    journal,
+    systemctl,
+    unit_properties,
+)
+
+LONGEST = 60.0
+"""Seconds to wait for the new workers of a reloaded unit. A busy nginx with a hundred certificates needs a few."""
+
+RETRIES = 4.0
+"""Seconds for which nginx tries a port that is taken, five times, before it keeps its old configuration."""
+
+REFUSAL = re.compile(r"\[emerg\] \S+ (.+)")
+"""A line of nginx's error log that gives the reason, after the time and the level."""
+
+
+def is_active(unit: str) -> bool:
+    return unit_properties(unit, "ActiveState").get("ActiveState") in ("active", "reloading")
+
+
+def reload_unit(unit: str, log: str | None = None) -> None:
+    """Reload a unit, or start it, or restart it where it cannot be reloaded.
+
+    A reload reports success when the signal is sent. A master process as nginx's, which cannot use its new configuration
+    because a port is taken for instance, keeps its workers and serves as before. If it took it, it starts new workers.
+
+    :param log: the log file of a unit with such a master.
+    :raises CommandError: when it does not run, or runs with its old configuration, with the reason.
+    """
+    began, end = time.time(), _size(log)
+    before = unit_properties(unit, "MainPID", "ActiveState", "NeedDaemonReload")
+    master = int(before.get("MainPID") or 0)
+    workers = _children(master) if log and master else set()
+    try:
+        if before.get("NeedDaemonReload") == "yes":
+            systemctl("daemon-reload")
+        systemctl("reload-or-restart", unit)
+    except CommandError as error:
+        raise CommandError(f"{error}\n{journal(unit, began)}") from error
+    after = unit_properties(unit, "MainPID", "ActiveState")
+    if after.get("ActiveState") not in ("active", "reloading"):
+        raise CommandError(f"{unit} is not active after its reload:\n{journal(unit, began)}")
+    if log and workers and after.get("MainPID") == str(master):
+        deadline = time.monotonic() + LONGEST
+        while not _children(master) - workers:
+            if _refusals(log, end):
+                deadline = min(deadline, time.monotonic() + RETRIES)
+            if time.monotonic() > deadline:
+                reason = _refusals(log, end) or journal(unit, began)
+                raise CommandError(f"{unit} kept its old configuration after the reload:\n{reason}")
+            time.sleep(0.1)
+
+
+def _children(process: int) -> set[int]:
+    with contextlib.suppress(OSError), open(f"/proc/{process}/task/{process}/children", encoding="ascii") as stream:
+        return {int(child) for child in stream.read().split()}
+    return set()
+
+
+def _size(log: str | None) -> int:
+    try:
+        return os.stat(log).st_size if log else 0
+    except OSError:
+        return 0
+
+
+def _refusals(log: str, start: int) -> str:
+    """The reasons that a log gives from a position on, each once."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as stream:
+            stream.seek(start if _size(log) >= start else 0)
+            found = [f"[emerg] {match[1]}" for match in map(REFUSAL.search, stream) if match]
+    except OSError:
+        return ""
+    return both_ends("\n".join(dict.fromkeys(found)))

@@ -1,0 +1,154 @@
+# Copyright: the flask_ops.production authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An app as the ``python_release`` module gets it, and the ground that its builds stand on.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import stat
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import packed
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import proxies
+
+
+class ReleaseError(Exception):
+    """A release could not be made. The message says of which app, at which step, and why."""
+
+
+@dataclass(frozen=True)
+class App:
+    """One app. Paths are absolute unless said otherwise."""
+
+    name: str
+    user: str
+    root: str
+    source: dict[str, t.Any]
+    python: str
+    wsgi: str
+    deploy_key: str = field(default="", repr=False)
+    git_token: str = field(default="", repr=False)
+    requirements: str = ""
+    constraints: str = ""
+    installer: str = "uv"
+    extra_index: str = field(default="", repr=False)
+    wheelhouse: str = ""
+    """The checksum of the directory of wheels that everything is installed from, instead of an index."""
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    additional_requirements: tuple[str, ...] = ()
+    """What the app itself is given in addition to what its source lists."""
+    extra_requirements: tuple[str, ...] = ()
+    """What serves the app and what that needs, unless the app brings it."""
+    files: tuple[tuple[str, str], ...] = ()
+    build_command: str = ""
+    build_timeout: int = 600
+    build_env: tuple[tuple[str, str], ...] = ()
+    shared_paths: tuple[str, ...] = ()
+    static_path: str = ""
+    static_url: str = "/static/"
+    static_keep: int = 86400
+    environment_file: str = ""
+    credentials_directory: str = ""
+    migrate: str = ""
+    migrate_timeout: int = 300
+    fail_on_insecure: bool = False
+    accept_insecure: tuple[str, ...] = ()
+    server: str = "gunicorn"
+    worker_class: str = "gthread"
+    deadline: int = 60
+    """Seconds that the app may take until it answers, which its import is part of."""
+    given: tuple[str, ...] = ()
+    """The names in ``env`` and ``secrets``."""
+    secret_names: tuple[str, ...] = ()
+    keep: int = 3
+    sandbox: tuple[tuple[str, str], ...] = tuple(sandbox())
+    uploads: t.Mapping[str, str] = field(default_factory=dict)
+    """What the controller has sent: ``source`` and ``wheelhouse``, by path."""
+
+    @property
+    def releases(self) -> str:
+        return os.path.join(self.root, "releases")
+
+    @property
+    def environments(self) -> str:
+        return os.path.join(self.root, "environments")
+
+    @property
+    def build(self) -> str:
+        # In a directory that only builds can enter, and no other process of the same user.
+        return os.path.join(self.root, ".build", "work")
+
+    def credentials(self) -> dict[str, str]:
+        """The files that systemd hands to the app, by name."""
+        return json.loads(packed(self.credentials_directory)) if self.credentials_directory else {}
+
+    def linked_release(self, name: str) -> str | None:
+        """The release that the link ``current`` or ``previous`` points to."""
+        try:
+            return os.path.basename(os.readlink(os.path.join(self.root, name)))
+        except OSError:
+            return None
+
+
+def build_environment(app: App) -> dict[str, str]:
+    """The whole environment of a build. Of the environment that Ansible runs in, only HTTP proxies are passed on."""
+    return {
+        **proxies(),
+        # Files in a wheel cannot be older than 1980, and those of an archive may be.
+        "SOURCE_DATE_EPOCH": "315532800",
+        "HOME": app.build,
+        "TMPDIR": os.path.join(app.build, "tmp"),
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+    }
+
+
+def hand_over(tree: str, group: str) -> None:
+    """Give a tree that the app's user made to root, readable by the app's group and not writable by it.
+
+    Top-down by file descriptor: nobody can swap a directory for a link to somewhere else once it is root's. One
+    descriptor at a time, so that a tree may be of any depth: the way back up is ``..``, which is root's by then.
+    """
+    gid = grp.getgrnam(group).gr_gid
+
+    def adopt(descriptor: int) -> list[str]:
+        os.fchown(descriptor, 0, gid)
+        os.fchmod(descriptor, 0o750)
+        with os.scandir(descriptor) as found:
+            return [entry.name for entry in found]
+
+    def enter(name: str, parent: int | None) -> int:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+
+    here = enter(tree, None)
+    try:
+        pending = [adopt(here)]
+        while pending:
+            if not pending[-1]:
+                pending.pop()
+                if pending:
+                    above = enter("..", here)
+                    os.close(here)
+                    here = above
+                continue
+            name = pending[-1].pop()
+            mode = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                below = enter(name, here)
+                os.close(here)
+                here = below
+                pending.append(adopt(here))
+                continue
+            os.chown(name, 0, gid, dir_fd=here, follow_symlinks=False)
+            if stat.S_ISREG(mode):
+                os.chmod(name, 0o750 if mode & 0o100 else 0o640, dir_fd=here)
+    finally:
+        os.close(here)
