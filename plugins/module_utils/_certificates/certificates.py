@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates of an ACME CA, by certbot: the wanted ones, those on the disk, those that are served.
 
 There are two callers: the module ``acme_certificates`` in a run of Ansible, and a timer on the host, which runs a copy

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """An app's processes beside the web: workers, schedulers and timers, brought to their files and to a release.
 
     what is not wanted any more stopped -> files written -> one instance of each process renewed and watched

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The switch: an app's traffic goes from one slot to the other, and nobody notices.
 
 An app has two slots, blue and green. Each has a socket and a service of its own; one is in traffic. nginx's

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One deploy at a time per app, from the build to the last process.
 
 The file ``/run/flask-ops/<app>.lock`` is locked by flock(2) while a module works on the app. Between two modules of a

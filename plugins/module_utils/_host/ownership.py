@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whose the users, directories, files and units are that have an app's name.
 
 What this collection creates bears a mark: the comment and home of a user, a file in a directory, a line in a file.

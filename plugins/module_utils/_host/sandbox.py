@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The systemd directives of every process of an app: what it may not do, and how much of the host it may take.
 
 Measured on systemd 252 and 257: gunicorn works under all of them, and ``systemd-analyze security`` rates the

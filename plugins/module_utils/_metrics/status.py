@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The status of apps and of their host: for people by ``apps_info``, and for Prometheus by ``_metrics``.
 
 :func:`app_status` is cheap enough for once a minute. :func:`inspect` adds what only people ask for: it looks at files,

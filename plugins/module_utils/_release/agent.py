@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The main process of a build unit: runs one command after another for the module, as the app's user.
 
 The first part of this file is run by the host's Python in the unit. Requests and answers are JSON with a length before

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The transient unit of systemd's in which a release is built.
 
 Whatever reads or runs what others wrote runs in it: git, tar, uv, pip, build backends, compilers. It may write only

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The pre-flight: what an app says of itself when it is imported, and whether it may go live like that.
 
 This module util is private to the collection. The program that imports the app is :mod:`_probe`.

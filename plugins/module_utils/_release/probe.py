@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Imports an app as gunicorn does, and describes how it is set up: the program of the pre-flight.
 
 The app's own Python runs this file, as the app's user. It uses the standard library alone, and prints one object of

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where an app's code comes from: which revision its inputs mean, and how that revision is unpacked.
 
 All that reads or runs what others wrote is done in the build's unit, as the app's user.

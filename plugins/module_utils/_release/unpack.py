@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Unpacks an archive, in a build's unit: a tar, compressed or not, or a zip.
 
 The first part of this file is run by the host's Python, which knows the compressions: a host needs no tools for them.

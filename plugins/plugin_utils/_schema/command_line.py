@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The options of the playbooks for one app, which are given on the command line with ``-e`` and nowhere else.
 
 A variable of the inventory that is called ``version`` or ``release`` belongs to somebody else.

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The rules that values must keep beyond their type. All of them are here.
 
 Argument specs let through the empty string, a name such as ``../../etc``, ``true`` for an integer, a newline in the

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The options of the roles, read from their argument specs: the one place where an option is described.
 
 An app in ``flask_apps`` has every option that the entries of the roles have. A new option is added to the spec of

@@ -1,5 +1,5 @@
 # Copyright: the flask_ops.production authors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Checks a list of apps as a whole against the argument specs and the rules, and collects every error.
 
 Each error names its place, the rule, and a value that would be right. The value of a secret is never repeated.
