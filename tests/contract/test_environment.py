@@ -14,7 +14,7 @@ from tests.package import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = {
-    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "meta", "playbooks",
+    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "REUSE.toml", "changelogs", "docs", "meta", "playbooks",
     "SECURITY.md", "bindep.txt", "plugins", "requirements.yml", "roles",
 }  # fmt: skip
 
