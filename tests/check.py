@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the project's checks and count them: `check.py [lint] [published] [unit] [contract] [system] [scenario ...]`
 
-Without a name, everything. A failing step does not hide the ones after it. Steps on test hosts run two at
+Without a name, everything. `--list` prints the names as JSON. A failing step does not hide the ones after it. Steps on test hosts run two at
 a time, since they mostly wait; of those that pass, only the result is shown. At the end: how long each step
 took, and one line `N passed, N failed`. pytest's tests are counted one by one, also those that Molecule runs
 on the test hosts; any other step counts as one.
@@ -9,6 +9,7 @@ on the test hosts; any other step counts as one.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -33,8 +34,8 @@ LINT = {
     "lint: antsibull-docs": [
         *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."),
     ],
-    "lint: zizmor": ["zizmor", "--offline", "--no-progress", "--quiet", ".github/workflows"],
-    "lint: actionlint": ["python", "-m", "tests.graders", ".github/workflows/test.yml"],
+    "lint: zizmor": ["zizmor", "--offline", "--no-progress", "--quiet", ".github"],
+    "lint: actionlint": ["python", "-m", "tests.graders", *map(str, (ROOT / ".github" / "workflows").glob("*.yml"))],
 }
 PUBLISHED = {
     "published: sanity": ["python", "-m", "tests.sanity"],
@@ -149,7 +150,11 @@ def counts(report: Path, succeeded: bool) -> tuple[int, int, int]:
 
 
 def main(wanted: list[str]) -> int:
-    todo = steps(wanted or [*TOOLS, *PYTEST, *scenarios()])
+    everything = [*TOOLS, *PYTEST, *scenarios()]
+    if wanted == ["--list"]:
+        print(json.dumps(everything))
+        return 0
+    todo = steps(wanted or everything)
     REPORTS.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     tools = [name for name in todo if name.partition(": ")[0] in TOOLS]
