@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import SLOTS
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots import SLOTS
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import NO_RELEASE, AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import in_order
@@ -28,7 +28,6 @@ class ActionModule(AppsAction):
             "path": app.get("path", "/"),
             "health": app["health"],
             "server": app["server"],
-            "grace": app["graceful_timeout"],
             "instances": app["instances"],
             "release_link": args.get("release_link", "").format_map(app),
             "probe_socket": args.get("probe_socket", "").format_map(app),

@@ -158,8 +158,9 @@ from ansible_collections.flask_ops.production.plugins.module_utils._certificates
     observe,
     publish,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
 OPTIONS = {
     "certificates": {"type": "list", "elements": "dict", "required": True},

@@ -48,12 +48,9 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import (
-    Health,
-    Host,
-    SwitchError,
-    check_app,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.health import Health, check_app
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 
@@ -69,7 +66,7 @@ def main() -> None:
     )
     failures: dict[str, str] = {}
     for app in [] if module.check_mode else module.params["apps"]:
-        with FailureOf(app["name"], failures, SwitchError, OSError):
+        with FailureOf(app["name"], failures, DeployError, OSError):
             path = module.params["socket"].format_map(app)
             check_app(app["name"], app["domains"][0], Health.of(app), path, Host())
     module.exit_json(changed=False, failures=failures)

@@ -88,11 +88,11 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.processes import (
-    App,
-    Host,
     Process,
-    ProcessError,
+    ProcessApp,
     Processes,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
@@ -134,16 +134,16 @@ def main() -> None:
     params = sorted(module.params["apps"], key=lambda app: bool(app["processes"]))
     run = Run(**module.params["run"])
     for app in params:
-        with FailureOf(app["name"], done["failures"], ProcessError, LockedError, CommandError, OSError):
-            result = Processes(app_of(app, must_exist=not module.check_mode), Host(run)).run(module.check_mode)
-            done["changed"] = done["changed"] or result.changed
-            done["apps"][app["name"]] = {"summary": result.summary, "steps": result.steps}
-            done["diff"] += result.diff
+        with FailureOf(app["name"], done["failures"], DeployError, LockedError, CommandError, OSError):
+            outcome = Processes(app_of(app, must_exist=not module.check_mode), Host(run)).run(module.check_mode)
+            done["changed"] |= outcome.changed
+            done["apps"][app["name"]] = {"summary": outcome.summary, "steps": outcome.steps}
+            done["diff"] += outcome.diff
     module.exit_json(**done)
 
 
-def app_of(params: dict, must_exist: bool) -> App:
-    return App(
+def app_of(params: dict, must_exist: bool) -> ProcessApp:
+    return ProcessApp(
         name=params["name"],
         release=params["release"],
         processes=[

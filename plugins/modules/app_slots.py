@@ -103,16 +103,14 @@ failures:
   sample: {}
 """
 
+import dataclasses
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import (
-    SLOTS,
-    App,
-    Health,
-    Host,
-    Switch,
-    SwitchError,
-    retire_app,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.health import Health
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots import SLOTS, SlotApp
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import Switch
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, Entry, set_umask
@@ -129,7 +127,6 @@ APP = {
     "venv": {"type": "str", "default": ""},
     "release_link": {"type": "str", "default": ""},
     "server": {"type": "str", "default": "gunicorn"},
-    "grace": {"type": "float", "default": 30},
     "path": {"type": "str", "default": "/"},
     "health": {
         "type": "dict",
@@ -167,25 +164,18 @@ def main() -> None:
     done: dict = {"changed": False, "apps": {}, "failures": {}, "diff": []}
     run = Run(**module.params["run"])
     for params in module.params["apps"]:
-        with FailureOf(params["name"], done["failures"], SwitchError, LockedError, CommandError, OSError):
-            app, host = app_of(params, run, must_exist=not module.check_mode), Host(run)
-            if params["state"] == "absent":
-                result = retire_app(app, host, module.check_mode)
-            else:
-                result = Switch(app, host).run(module.check_mode)
-            done["changed"] = done["changed"] or result.changed
-            done["apps"][app.name] = {
-                "summary": result.summary,
-                "slot": result.slot,
-                "steps": result.steps,
-                "checked": result.checked,
-            }
-            done["diff"] += result.diff
+        with FailureOf(params["name"], done["failures"], DeployError, LockedError, CommandError, OSError):
+            switch = Switch(app_of(params, run, must_exist=not module.check_mode), Host(run))
+            act = switch.remove if params["state"] == "absent" else switch.run
+            outcome = dataclasses.asdict(act(module.check_mode))
+            done["changed"] |= outcome.pop("changed")
+            done["diff"] += outcome.pop("diff")
+            done["apps"][params["name"]] = outcome
     module.exit_json(**done)
 
 
-def app_of(params: dict, run: Run, must_exist: bool) -> App:
-    return App(
+def app_of(params: dict, run: Run, must_exist: bool) -> SlotApp:
+    return SlotApp(
         name=params["name"],
         host=params["host"],
         health=Health.of(params),
@@ -198,7 +188,6 @@ def app_of(params: dict, run: Run, must_exist: bool) -> App:
         },
         boot={slot: Entry.from_params(params[slot]["boot"]) for slot in SLOTS},
         server=params["server"],
-        grace=params["grace"],
         by=run.by,
         probe_socket=params["probe_socket"],
         instances=params["instances"],

@@ -148,7 +148,7 @@ import os
 from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import DEPLOYS
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import DEPLOYS
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics.status import (
     host_problems,

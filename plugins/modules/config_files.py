@@ -162,11 +162,7 @@ import shlex
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
-    CommandError,
-    run,
-    systemctl,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     FILE_OPTIONS,
     Change,
@@ -176,6 +172,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.files i
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import forget, remember, remembered
 from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import is_active, reload_unit
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
 UNITS = "/etc/systemd/system/"
 """systemd reads the files below it only at a daemon-reload."""

@@ -76,8 +76,9 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import link, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
 UNITS = "/etc/systemd/system"
 PATIENCE = 300

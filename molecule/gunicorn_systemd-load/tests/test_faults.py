@@ -262,7 +262,7 @@ def test_14_19_a_slow_start_is_waited_for_a_second_run_waits_and_what_takes_too_
     assert then.status == 0, then.output
     assert f" to {before}, which serves r2" in then.output
     assert (slot("of-gthread"), web("of-gthread").ask("/").json["release"]) == (before, "r2")
-    assert f"; 2 requests of {before} did not end within 10 s and had to be cut" in done.output
+    assert f"; 2 requests of {before} did not end within 10 s and had to be aborted" in done.output
     # 504 where all this took so long that nginx gave up before they were cut.
     assert {future.result() for future in asked} <= {502, 504}
 

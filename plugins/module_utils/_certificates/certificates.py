@@ -37,7 +37,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     ensure_directory,
     exclusive,
@@ -47,6 +47,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.files i
     set_umask,
     write,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
 CERTBOT = "/opt/flask-ops/certbot/bin/certbot"
 CONFIG = "/etc/letsencrypt"

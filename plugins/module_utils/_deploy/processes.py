@@ -1,53 +1,38 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An app's processes beside the web: workers, schedulers and timers, brought to their files and to a release.
+"""An app's background processes: workers, schedulers and timers, with their files and the release that they run.
 
-    what is not wanted any more stopped -> files written -> one instance of each process renewed and watched
-    -> the other instances renewed, one after the other, and watched
+    unwanted processes stopped -> files written -> one instance of each process restarted and watched
+    -> the other instances restarted, one after the other, and watched
 
-A process is renewed by a stop, for which it may take its time, and a start: no two of one instance ever run. What a
-timer started is left to end; its next run finds the new files. A process that does not keep running takes all of it
-back: the files of before, and the processes that ran with them.
+A process is restarted by a stop, for which it may take its time, and a start: no two of one instance ever run. A job
+that a timer has started is left to end; the next one reads the new files. A process that does not keep running rolls
+all of it back: the files of before, and the processes that ran with them.
 
-An interrupted run leaves a state that the next run recognises. Which processes an app has is in ``/etc/flask-ops/<app>/processes``,
-a directory for each, made before its units and removed after them. Which units still run with files of before is
-remembered in ``/run``.
+An interrupted run leaves a state that the next run recognises. The processes that an app has are listed in
+``/etc/flask-ops/<app>/processes``, by a directory for each, made before its units and removed after them. The units
+that still run with files of before are marked as pending in ``/run``.
 
-This module util is private to the collection. :class:`Host` is all that it asks of the host; the unit tests give
-it another one.
+This module util is private to the collection.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
-import os
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import Host as SwitchHost
-from ansible_collections.flask_ops.production.plugins.module_utils._host import pending as _pending
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
-    CommandError,
-    journal,
-    systemctl,
-    unit_properties,
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import (
+    EXPECTED,
+    DeployError,
+    Outcome,
+    Rollback,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry, State, Transaction
-from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Run
-
-UNITS = "/etc/systemd/system"
-
-MARKER = b"Managed by Ansible (flask_ops.production)"
-"""In every unit file of ours: a file that does not say so is somebody else's, and stays."""
-
-LONGEST_STOP = 100_000
-"""Seconds to wait for a stop, more than any ``stop_timeout``: it is systemd that knows when to kill."""
-
-
-class ProcessError(Exception):
-    """A process does not run as it should. The message says which, why, and what runs now."""
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry, Transaction
+from ansible_collections.flask_ops.production.plugins.module_utils._host.ownership import MARKER
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import INACTIVE, UNITS
 
 
 @dataclass(frozen=True)
@@ -56,21 +41,21 @@ class Process:
 
     name: str
     units: tuple[str, ...]
-    """What has to run: a service, each instance of one, or a timer."""
+    """The units that have to run: a service, each instance of one, or a timer."""
     files: list[Entry]
     start_seconds: float
     """How long it must have run before it counts as started."""
 
     def read_by(self, unit: str) -> set[str]:
-        """The files that a unit reads when it is started. What a timer starts reads its own, at its next run."""
+        """The files that a unit reads when it is started. The service of a timer reads its own at its next start."""
         if unit.endswith(".timer"):
             return {f"{UNITS}/{unit}"}
         return {entry.dest for entry in self.files if entry.kind in ("file", "files")}
 
 
 @dataclass(frozen=True)
-class App:
-    """One app with all processes that it should have on this host; with none, those that are there go."""
+class ProcessApp:
+    """An app with all processes that it should have on this host; any other of its processes is removed."""
 
     name: str
     release: str = ""
@@ -85,82 +70,13 @@ class App:
 
 
 @dataclass
-class Result:
-    """What happened, in words that a person can read."""
-
-    changed: bool = False
-    summary: str = ""
-    steps: list[str] = field(default_factory=list)
-    diff: list[dict[str, str]] = field(default_factory=list)
-
-
-class Host(SwitchHost):
-    """The host's side: what the switch asks of systemd and of the file system, and what only processes need."""
-
-    def __init__(self, run: Run | None = None) -> None:
-        super().__init__(run)
-        self._started: dict[str, float] = {}
-
-    def start(self, *units: str) -> None:
-        self._started |= dict.fromkeys(units, time.time())
-        super().start(*units)
-
-    def end(self, unit: str) -> None:
-        """Stop a unit, however long that takes, and forget how it ended."""
-        systemctl("stop", unit, timeout=LONGEST_STOP)
-        with contextlib.suppress(CommandError):
-            systemctl("reset-failed", unit)
-
-    def journal(self, unit: str) -> str:
-        return journal(unit, since=self._started.get(unit, time.time()))
-
-    def names(self, directory: str) -> list[str]:
-        """The directories that are in one; none where it is not there."""
-        return sorted(os.path.basename(path[:-1]) for path in glob.glob(f"{directory}/*/"))
-
-    def instances(self, base: str) -> list[str]:
-        """The instances of a template unit that systemd knows, or would start at boot."""
-        listed = systemctl("list-units", "--all", "--plain", "--no-legend", f"{base}@*.service")
-        enabled = glob.glob(f"{UNITS}/*.wants/{base}@*.service")
-        return sorted({line.split()[0] for line in listed.splitlines()} | set(map(os.path.basename, enabled)))
-
-    def invocation(self, unit: str) -> str:
-        """What systemd calls this very run of a unit; another one after each start."""
-        return unit_properties(unit, "InvocationID").get("InvocationID", "")
-
-    def age(self, unit: str) -> float:
-        """For how many seconds a unit has been active."""
-        since = unit_properties(unit, "ActiveEnterTimestampMonotonic").get("ActiveEnterTimestampMonotonic")
-        return time.monotonic() - int(since or 0) / 1_000_000
-
-    def description(self, unit: str) -> str:
-        return unit_properties(unit, "Description").get("Description", "")
-
-    def unread(self, unit: str) -> bool:
-        """Whether systemd has not read the unit's file since it was changed."""
-        return unit_properties(unit, "NeedDaemonReload").get("NeedDaemonReload") == "yes"
-
-    def transaction(self, entries: list[Entry]) -> Transaction:
-        return Transaction(entries)
-
-    def remember(self, unit: str) -> None:
-        _pending.remember(unit)
-
-    def remembered(self, unit: str) -> bool:
-        return _pending.remembered(unit)
-
-    def forget(self, unit: str) -> None:
-        _pending.forget(unit)
-
-
-@dataclass
 class Plan:
-    """What differs from what should be."""
+    """The differences between what is and what should be."""
 
     files: set[str]
     strays: list[str]
     """Units that run or would run, and should not."""
-    stale: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
     """Units that run, but with other files."""
     idle: list[str] = field(default_factory=list)
     """Units that should run, and do not."""
@@ -171,8 +87,8 @@ class Plan:
 
     @property
     def units(self) -> list[str]:
-        """Every unit that something is to be done with, once."""
-        return list(dict.fromkeys([*self.strays, *self.stale, *self.idle, *self.disabled]))
+        """Every unit that the plan changes, once."""
+        return list(dict.fromkeys([*self.strays, *self.outdated, *self.idle, *self.disabled]))
 
     def __bool__(self) -> bool:
         return bool(self.files or self.units or self.unread)
@@ -180,73 +96,73 @@ class Plan:
 
 @dataclass(frozen=True)
 class Before:
-    """How the units of a plan were before anything was done."""
+    """The units of a plan before anything was changed."""
 
     ran: list[str]
     enabled: list[str]
-    remembered: list[str]
+    pending: list[str]
 
 
 class Processes:
-    """Brings the processes of one app to their state: finds out how they are, and takes only the steps missing."""
+    """Deploys the processes of one app: finds out how they are, and takes only the steps that are missing."""
 
-    def __init__(self, app: App, host: Host) -> None:
+    def __init__(self, app: ProcessApp, host: Host) -> None:
         self.app = app
         self.host = host
-        self.result = Result()
+        self.outcome = Outcome()
+        self._rollback = Rollback()
         self._touched: set[str] = set()
-        self._left_undone: list[str] = []
         self._invocations: dict[str, str] = {}
         self._by_unit = {unit: process for process in app.processes for unit in process.units}
 
-    def run(self, check_mode: bool = False) -> Result:
+    def run(self, check_mode: bool = False) -> Outcome:
         with contextlib.nullcontext() if check_mode else self.host.lock(self.app.name):
-            self._bring(check_mode)
-        return self.result
+            self._run(check_mode)
+        return self.outcome
 
-    def _bring(self, check_mode: bool) -> None:
+    def _run(self, check_mode: bool) -> None:
         transaction = self.host.transaction(self._entries())
         if not check_mode:
-            # In every run: what a killed run has left may hold secrets.
+            # In every run: what a killed run left behind may hold secrets.
             transaction.clean()
         changes = transaction.plan()
         plan = self._plan({change.entry.dest for change in changes})
-        self.result.changed = bool(plan)
-        self.result.diff = [change.diff() for change in changes]
+        self.outcome.changed = bool(plan)
+        self.outcome.diff = [change.diff() for change in changes]
         began = self.host.now()
         if check_mode:
-            self.result.steps = [
+            self.outcome.steps = [
                 f"{verb} {self._short(unit)}"
-                for verb, units in {"stop": plan.strays, "restart": plan.stale, "start": plan.idle}.items()
+                for verb, units in {"stop": plan.strays, "restart": plan.outdated, "start": plan.idle}.items()
                 for unit in units
             ]
         elif plan:
             self._carry_out(plan, transaction)
         else:
-            # What runs only since a moment ago may be one that ends again and again.
+            # A unit that has only just been started may be one that keeps crashing.
             self._watch({unit: self.host.invocation(unit) for unit in self._by_unit})
         self._summarize(self.host.now() - began)
 
-    # --- what is, and what should be ------------------------------------------------------------------------------
+    # --- the plan ----------------------------------------------------------------------------------------------------
 
     def _plan(self, changed: set[str]) -> Plan:
         host, plan = self.host, Plan(changed, self._strays())
         for unit, process in self._by_unit.items():
             if host.state(unit) != "active":
                 plan.idle.append(unit)
-            elif host.remembered(unit) or changed & process.read_by(unit):
-                plan.stale.append(unit)
+            elif host.is_pending(unit) or changed & process.read_by(unit):
+                plan.outdated.append(unit)
             if not host.enabled(unit):
                 plan.disabled.append(unit)
-        plan.unread = [unit for unit in self._wanted() if host.unread(unit)]
+        plan.unread = [unit for unit in self._wanted() if host.outdated(unit)]
         return plan
 
     def _wanted(self) -> list[str]:
-        """The units of the app's processes, and what its timers start: that is running now, or is not, by itself."""
+        """The units of the app's processes, and the services of its timers, which run or not by themselves."""
         return [*self._by_unit, *(f"{unit[: -len('.timer')]}.service" for unit in self._by_unit if _is_timer(unit))]
 
     def _strays(self) -> list[str]:
-        """Units of ours that nobody wants any more, timers first: of processes that are gone, surplus instances."""
+        """Units of this app that are not wanted any more, timers first: of removed processes, surplus instances."""
         wanted, strays = set(self._wanted()), []
         for name in self._names():
             base = self.app.base(name)
@@ -257,38 +173,36 @@ class Processes:
 
     def _names(self) -> list[str]:
         """The processes that the app has had, and those that it should have."""
-        had = self.host.names(self.app.registry)
+        had = self.host.directories(self.app.registry)
         return [*had, *(process.name for process in self.app.processes if process.name not in had)]
 
     def _is_there(self, unit: str) -> bool:
         return self.host.state(unit) not in ("inactive", "")
 
     def _entries(self) -> list[Entry]:
-        """Every file that should be there, each directory once; then every file of ours that should not."""
+        """Every file that should be there, each directory once; then every file of this app that should not."""
         wanted = {entry.dest: entry for process in self.app.processes for entry in process.files}
-        doomed = []
+        obsolete = []
         for name in self._names():
             base = f"{UNITS}/{self.app.base(name)}"
-            doomed += [path for path in (f"{base}@.service", f"{base}.service", f"{base}.timer") if self._is_ours(path)]
-        doomed += [f"{self.app.registry}/{name}" for name in self.host.names(self.app.registry)]
-        doomed.append(self.app.registry)
-        return [*wanted.values(), *(Entry(path, kind="absent") for path in doomed if path not in wanted)]
+            units = (f"{base}@.service", f"{base}.service", f"{base}.timer")
+            # A file without the marker belongs to somebody else, and stays.
+            obsolete += [path for path in units if MARKER.encode() in self.host.read(path).content]
+        obsolete += [f"{self.app.registry}/{name}" for name in self.host.directories(self.app.registry)]
+        obsolete.append(self.app.registry)
+        return [*wanted.values(), *(Entry(path, kind="absent") for path in obsolete if path not in wanted)]
 
-    def _is_ours(self, path: str) -> bool:
-        found: State = self.host.read(path)
-        return found.kind == "file" and MARKER in found.content
-
-    # --- the way there ------------------------------------------------------------------------------------------------
+    # --- the steps ---------------------------------------------------------------------------------------------------
 
     def _carry_out(self, plan: Plan, transaction: Transaction) -> None:
         host = self.host
         before = Before(
-            ran=[unit for unit in plan.units if host.state(unit) not in ("inactive", "failed", "")],
+            ran=[unit for unit in plan.units if host.state(unit) not in INACTIVE],
             enabled=[unit for unit in plan.units if host.enabled(unit)],
-            remembered=[unit for unit in plan.units if host.remembered(unit)],
+            pending=[unit for unit in plan.units if host.is_pending(unit)],
         )
-        for unit in plan.stale:
-            host.remember(unit)
+        for unit in plan.outdated:
+            host.mark_pending(unit)
         try:
             for unit in plan.strays:
                 self._stop(unit)
@@ -296,39 +210,42 @@ class Processes:
             host.reload_units()
             for unit in plan.disabled:
                 host.enable(unit)
-            renewed = [unit for unit in self._by_unit if unit in plan.stale or unit in plan.idle]
+            restarted = [unit for unit in self._by_unit if unit in plan.outdated or unit in plan.idle]
             first = [process.units[0] for process in self.app.processes]
             # One instance of each process tries the new release before the others give up the old one.
-            self._renew([unit for unit in renewed if unit in first], plan.stale)
-            self._renew([unit for unit in renewed if unit not in first], plan.stale)
-        except (ProcessError, CommandError, OSError) as error:
-            self._go_back(plan, before, transaction)
-            raise ProcessError("\n".join([str(error), *self._left_undone, self._what_runs(plan, before)])) from error
+            self._restart([unit for unit in restarted if unit in first], plan.outdated)
+            self._restart([unit for unit in restarted if unit not in first], plan.outdated)
+        except EXPECTED as error:
+            self._roll_back(plan, before, transaction)
+            raise DeployError(self._rollback.report(error, self._current_state(plan, before))) from error
         transaction.commit()
 
     def _stop(self, unit: str) -> None:
         self._touched.add(unit)
         self.host.disable(unit)
-        self.host.end(unit)
-        self.result.steps.append(f"stop {self._short(unit)}")
+        self.host.stop(unit)
+        self.outcome.steps.append(f"stop {self._short(unit)}")
 
-    def _renew(self, units: list[str], running: Iterable[str]) -> None:
+    def _restart(self, units: list[str], running: Iterable[str]) -> None:
         """Restart units one after the other, then wait until all that were restarted so far have run long enough."""
         for unit in units:
             self._touched.add(unit)
             # Stopped for as long as it takes, also one that systemd is about to start again by itself.
-            self.host.end(unit)
-            try:
-                self.host.start(unit)
-            except CommandError as error:
-                raise ProcessError(self._failure(unit, f"did not start: {error}")) from error
-            self.host.forget(unit)
-            self.result.steps.append(f"{'restart' if unit in running else 'start'} {self._short(unit)}")
+            self.host.stop(unit)
+            self._start(unit)
+            self.host.clear_pending(unit)
+            self.outcome.steps.append(f"{'restart' if unit in running else 'start'} {self._short(unit)}")
             self._invocations[unit] = self.host.invocation(unit)
         self._watch(self._invocations)
 
+    def _start(self, unit: str, problem: str = "did not start") -> None:
+        try:
+            self.host.start(unit)
+        except CommandError as error:
+            raise DeployError(self._failure(unit, f"{problem}: {error}")) from error
+
     def _watch(self, invocations: Mapping[str, str]) -> None:
-        """Wait until each unit, in the run of it that is meant, has run for its time: what ends at once ends before."""
+        """Wait until each unit has run for its time without another start: one that keeps crashing ends before."""
         left = dict(invocations)
         while left:
             for unit, invocation in list(left.items()):
@@ -336,52 +253,39 @@ class Processes:
                 age, state = self.host.age(unit), self.host.state(unit)
                 seconds = self._by_unit[unit].start_seconds
                 if state != "active" or self.host.invocation(unit) != invocation:
-                    raise ProcessError(self._failure(unit, f"did not run for {seconds:g} s"))
+                    raise DeployError(self._failure(unit, f"did not run for {seconds:g} s"))
                 if age >= seconds or _is_timer(unit):
                     del left[unit]
             if left:
                 self.host.sleep(0.2)
 
+    # --- the rollback ------------------------------------------------------------------------------------------------
+
+    def _roll_back(self, plan: Plan, before: Before, transaction: Transaction) -> None:
+        """Restore the files, and start what ran before with them. What still runs as before is left alone."""
+        host, undo = self.host, self._rollback.step
+        for unit in plan.units:
+            if unit not in before.enabled:
+                undo(host.disable, unit)
+            if unit in self._touched:
+                undo(host.stop, unit)
+        undo(transaction.revert)
+        undo(host.reload_units)
+        for unit in plan.units:
+            if unit in before.enabled and not host.enabled(unit):
+                undo(host.enable, unit)
+            if unit in self._touched and unit in before.ran:
+                undo(self._start, unit, "did not start again")
+            if unit in self._touched or unit not in before.pending:
+                undo(host.clear_pending, unit)
+
+    # --- reports -----------------------------------------------------------------------------------------------------
+
     def _failure(self, unit: str, what: str) -> str:
         return f"{self.app.name}: {unit} {what}. Its last lines:\n{self.host.journal(unit)}"
 
-    # --- the way back ---------------------------------------------------------------------------------------------------
-
-    def _go_back(self, plan: Plan, before: Before, transaction: Transaction) -> None:
-        """Files as before; and what ran before runs again, with them. What still runs as before is left alone.
-
-        A failure of one step is reported after the reason, and the other steps follow.
-        """
-        host = self.host
-        for unit in plan.units:
-            if unit not in before.enabled:
-                self._back(host.disable, unit)
-            if unit in self._touched:
-                self._back(host.end, unit)
-        self._back(transaction.revert)
-        self._back(host.reload_units)
-        for unit in plan.units:
-            if unit in before.enabled and not host.enabled(unit):
-                self._back(host.enable, unit)
-            if unit in self._touched and unit in before.ran:
-                self._back(self._start_again, unit)
-            if unit in self._touched or unit not in before.remembered:
-                self._back(host.forget, unit)
-
-    def _back(self, step: Callable[..., None], *units: str) -> None:
-        try:
-            step(*units)
-        except (ProcessError, CommandError, OSError) as error:
-            self._left_undone.append(f"On the way back: {error}")
-
-    def _start_again(self, unit: str) -> None:
-        try:
-            self.host.start(unit)
-        except CommandError as error:
-            raise ProcessError(self._failure(unit, f"did not start again: {error}")) from error
-
-    def _what_runs(self, plan: Plan, before: Before) -> str:
-        """What runs after the way back, by what systemd says of it."""
+    def _current_state(self, plan: Plan, before: Before) -> str:
+        """The units after the rollback, by what systemd reports."""
         try:
             units = dict.fromkeys([*self._by_unit, *before.ran])
             states = {unit: self.host.state(unit) for unit in units}
@@ -395,10 +299,8 @@ class Processes:
             ]
         except CommandError as error:
             return f"What runs is not known: {error}"
-        verdict = "Everything is" if same and not self._left_undone else "Not everything is"
+        verdict = "Everything is" if same and not self._rollback.failures else "Not everything is"
         return f"{verdict} as it was before: {'; '.join(now) or f'no process of {self.app.name} runs'}."
-
-    # --- words ------------------------------------------------------------------------------------------------------------
 
     def _short(self, unit: str) -> str:
         return unit.removeprefix(f"{self.app.name}-").removesuffix(".service")
@@ -406,11 +308,11 @@ class Processes:
     def _summarize(self, seconds: float) -> None:
         units = ", ".join(map(self._short, self._by_unit))
         if units:
-            self.result.summary = f"{self.app.name}: {units} at release {self.app.release}"
-        elif self.result.changed:
-            self.result.summary = f"{self.app.name}: no processes any more"
-        if self.result.steps:
-            self.result.summary += f"; {', '.join(self.result.steps)}, in {seconds:.1f} s"
+            self.outcome.summary = f"{self.app.name}: {units} at release {self.app.release}"
+        elif self.outcome.changed:
+            self.outcome.summary = f"{self.app.name}: no processes any more"
+        if self.outcome.steps:
+            self.outcome.summary += f"; {', '.join(self.outcome.steps)}, in {seconds:.1f} s"
 
 
 def _is_timer(unit: str) -> bool:

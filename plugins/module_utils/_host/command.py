@@ -1,6 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running programs on the host and asking systemd, with errors a person can read.
+"""Run programs on the host, and quote from their output and from logs what explains an error.
 
 This module util is private to the collection.
 """
@@ -12,8 +12,6 @@ import re
 import signal
 import subprocess
 import typing as t
-
-from ansible_collections.flask_ops.production.plugins.module_utils._host.advice import with_advice
 
 FIRST_LINES, LAST_LINES = 5, 20
 """How many lines of a program's output or of a journal an error message quotes, from its beginning and its end."""
@@ -71,34 +69,6 @@ def run(
     if done.returncode:
         raise CommandError(failed(command, done.returncode, decoded(done.stdout), decoded(done.stderr)))
     return (done.stdout + (done.stderr if warnings else b"")).decode("utf-8", "replace")
-
-
-def systemctl(*arguments: str, timeout: float = 600) -> str:
-    """Run ``systemctl`` without a pager and without waiting for a password."""
-    return run(["systemctl", "--no-pager", "--no-ask-password", *arguments], timeout=timeout)
-
-
-def unit_properties(unit: str, *names: str) -> dict[str, str]:
-    """What systemd reports of a unit, by property name (``systemctl show``)."""
-    return units_properties([unit], *names)[0]
-
-
-def units_properties(units: t.Sequence[str], *names: str) -> list[dict[str, str]]:
-    """The same of several units, in their order."""
-    shown = systemctl("show", "--property", ",".join(names), *units)
-    return [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")]
-
-
-def journal(unit: str, since: float) -> str:
-    """The lines of a unit's journal that explain its end, with advice where there is some.
-
-    :param since: seconds of the epoch; what an earlier life of the unit logged would mislead.
-    """
-    shown = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=400", f"--unit={unit}"]
-    try:
-        return with_advice(last_exception(distinct(run([*shown, f"--since=@{int(since)}"]))))
-    except CommandError as error:
-        return f"(no journal: {error})"
 
 
 def distinct(text: str) -> str:

@@ -16,10 +16,12 @@ import pwd
 import stat
 import typing as t
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import units_properties
-from ansible_collections.flask_ops.production.plugins.module_utils._logs.rotation import MARKER
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import units_properties
 
 ROOT = 0
+
+MARKER = "Managed by Ansible (flask_ops.production)"
+"""In every file of this collection. A file without it belongs to somebody else."""
 
 MARK = ".flask-ops"
 """A file of root's in a directory that this collection has created."""
@@ -37,7 +39,6 @@ UNITS = (
 """Where drop-ins of a unit may lie."""
 
 TRANSIENT = "/run/systemd/transient/"
-
 
 SLOTS = "/etc/flask-ops"
 

@@ -12,9 +12,8 @@ import os
 import re
 import time
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
-    CommandError,
-    both_ends,
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, both_ends
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import (
     journal,
     systemctl,
     unit_properties,

@@ -22,12 +22,9 @@ import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
-    CommandError,
-    run,
-    unit_properties,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import unit_properties
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics.status import app_status
 
 UNIT_STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating")

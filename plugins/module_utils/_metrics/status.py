@@ -25,8 +25,11 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import Health, Host, slot_named
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.health import Health
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots import slot_named
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
 MAINTENANCE = "/var/lib/flask-ops/maintenance/{name}"
 """While this file exists, visitors of the app get the maintenance page (``nginx_proxy_maintenance_flag``)."""

@@ -24,10 +24,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
     CommandError,
     both_ends,
     failed,
-    systemctl,
     words,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import BUILD
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import proxies

@@ -41,7 +41,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.advice import with_advice
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     State,
     ensure_directory,
@@ -50,6 +50,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.files i
     write,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.ownership import MARK
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._release import preflight as _preflight
 from ansible_collections.flask_ops.production.plugins.module_utils._release import probe as _probe
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (

@@ -10,19 +10,18 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError, Outcome
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.processes import (
-    MARKER,
-    UNITS,
-    App,
-    Host,
     Process,
-    ProcessError,
+    ProcessApp,
     Processes,
-    Result,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Change, Entry, State
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
+from ansible_collections.flask_ops.production.plugins.module_utils._host.ownership import MARKER
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import UNITS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import command_line, on_host, units
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,14 +119,14 @@ class FakeHost(Host):
     def journal(self, unit: str) -> str:
         return f"last words of {unit}"
 
-    def names(self, directory: str) -> list[str]:
+    def directories(self, directory: str) -> list[str]:
         return sorted(PurePath(path).name for path in self.files if str(PurePath(path).parent) == directory)
 
     def instances(self, base: str) -> list[str]:
         known = {*self.runs, *self.enabled_units, *self.failed}
         return sorted(unit for unit in known if unit.startswith(f"{base}@"))
 
-    def unread(self, unit: str) -> bool:
+    def outdated(self, unit: str) -> bool:
         path = template_of(unit)
         return path in self.files and self.loaded.get(path) != self.files.get(path)
 
@@ -141,7 +140,7 @@ class FakeHost(Host):
         self.seconds += seconds
         for unit, (release, _) in list(self.runs.items()):
             if {unit, release} & self.ends_at_once:
-                self._run(unit, release)  # Restart=always
+                self._begin(unit, release)  # Restart=always
 
     # --- changing --------------------------------------------------------------------------------------------------
 
@@ -184,26 +183,27 @@ class FakeHost(Host):
             )
             assert not self.twice(unit), f"a second {unit} beside {self.runs}"
             self.failed.discard(unit)
-            self._run(unit, self.release_in(template_of(unit)))
+            self._begin(unit, self.release_in(template_of(unit)))
 
-    def _run(self, unit: str, release: str) -> None:
+    def _begin(self, unit: str, release: str) -> None:
         self.starts += 1
         self.runs[unit], self.since[unit] = (release, self.starts), self.seconds
 
-    def end(self, unit: str) -> None:
-        if unit in self.runs or unit in self.failed:
-            self.change(f"stop {unit}")
-            self.runs.pop(unit, None)
-            self.failed.discard(unit)
+    def stop(self, *units: str) -> None:
+        for unit in units:
+            if unit in self.runs or unit in self.failed:
+                self.change(f"stop {unit}")
+                self.runs.pop(unit, None)
+                self.failed.discard(unit)
 
-    def remember(self, unit: str) -> None:
+    def mark_pending(self, unit: str) -> None:
         self.change(f"remember {unit}")
         self.marked.add(unit)
 
-    def remembered(self, unit: str) -> bool:
+    def is_pending(self, unit: str) -> bool:
         return unit in self.marked
 
-    def forget(self, unit: str) -> None:
+    def clear_pending(self, unit: str) -> None:
         self.marked.discard(unit)
 
     # --- what the tests ask ------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ class FakeHost(Host):
         self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
         self.runs = {}
         for unit in self.enabled_units:
-            self._run(unit, self.release_in(template_of(unit)))
+            self._begin(unit, self.release_in(template_of(unit)))
 
 
 def template_of(unit: str) -> str:
@@ -244,7 +244,7 @@ RUNNING = ["shop-worker@1.service", "shop-worker@2.service", "shop-beat.service"
 
 def shop(
     release: str = "r1", *processes: dict[str, Any], value: str = "1", secret: str = "{}", schedule: str = "daily"
-) -> App:
+) -> ProcessApp:
     """An app with the files that the role gives its processes, as far as the logic cares."""
 
     def described(process: dict[str, Any]) -> Process:
@@ -256,18 +256,18 @@ def shop(
             Entry(f"/etc/flask-ops/shop/processes/{name}", "directory", mode=0o755),
             Entry(f"/etc/flask-ops/shop/processes/{name}/environment", content=value.encode(), mode=0o600, secret=True),
             Entry(f"/etc/flask-ops/shop/processes/{name}/credentials", "files", content=secret.encode(), secret=True),
-            Entry(f"{unit}.service", content=MARKER + f" {name} of {release}".encode()),
+            Entry(f"{unit}.service", content=f"{MARKER} {name} of {release}".encode()),
         ]
         if process["kind"] == "timer":
-            files.append(Entry(f"{unit}.timer", content=MARKER + f" {schedule}".encode()))
+            files.append(Entry(f"{unit}.timer", content=f"{MARKER} {schedule}".encode()))
         return Process(name, tuple(units({"name": "shop"}, process)), files, start_seconds=2)
 
-    return App("shop", release, [described(process) for process in processes])
+    return ProcessApp("shop", release, [described(process) for process in processes])
 
 
 def deploy(
     host: FakeHost, release: str = "r1", *processes: dict[str, Any], check_mode: bool = False, **k: Any
-) -> Result:
+) -> Outcome:
     host.log.clear()
     return Processes(shop(release, *processes, **k), host).run(check_mode)
 
@@ -278,7 +278,7 @@ def assert_runs(host: FakeHost, release: str, units_: list[str] = RUNNING) -> No
     assert {host.release(unit) for unit in units_ if not unit.endswith(".timer")} <= {release}
     assert host.enabled_units == set(units_)
     assert not host.marked
-    assert not host.unread("shop-digest.timer")
+    assert not host.outdated("shop-digest.timer")
 
 
 @pytest.fixture
@@ -438,7 +438,7 @@ def test_a_failure_takes_everything_back_and_says_why(
     revert = FakeTransaction.revert
     monkeypatch.setattr(FakeTransaction, "revert", revert_to_what_works)
     getattr(running, how).add(broken)
-    with pytest.raises(ProcessError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(running, "r2", *processes, value="2", schedule="hourly")
     assert f"shop: {broken} did not " in str(error.value)
     assert f"last words of {broken}" in str(error.value)
@@ -454,12 +454,12 @@ def test_the_way_back_goes_past_what_does_not_start_again(running: FakeHost, bro
     running.ends_at_once.add("r2")
     running.does_not_start.add("shop-beat.service")
     running.does_not_start.add(broken)
-    with pytest.raises(ProcessError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(running, "r2", WORKER, DIGEST)
     reason, *rest = str(error.value).splitlines()
     assert reason.startswith("shop: shop-worker@1.service did not ")
     told = "\n".join(rest)
-    assert f"On the way back: shop: {broken} did not start again: Job failed" in told
+    assert f"Rollback: shop: {broken} did not start again: Job failed" in told
     assert f"last words of {broken}" in told
     assert "Not everything is as it was before:" in told
     assert f"{broken} is failed" in told
@@ -468,7 +468,7 @@ def test_the_way_back_goes_past_what_does_not_start_again(running: FakeHost, bro
     assert {unit: running.release(unit) for unit in works} == dict.fromkeys(works, "r1")
 
 
-@pytest.mark.parametrize("step", ["start", "forget"])
+@pytest.mark.parametrize("step", ["start", "clear_pending"])
 def test_no_step_of_the_way_back_hides_the_reason(running: FakeHost, step: str, monkeypatch: pytest.MonkeyPatch):
     running.ends_at_once.add("r2")
     revert = FakeTransaction.revert
@@ -481,21 +481,21 @@ def test_no_step_of_the_way_back_hides_the_reason(running: FakeHost, step: str, 
         raise CommandError("systemd has gone away")
 
     monkeypatch.setattr(FakeTransaction, "revert", revert_and_break)
-    with pytest.raises(ProcessError, match=r"^shop: shop-worker@1.service did not run for "):
+    with pytest.raises(DeployError, match=r"^shop: shop-worker@1.service did not run for "):
         deploy(running, "r2", *ALL)
 
 
 def test_a_broken_release_gets_one_instance_of_each_process_only(running: FakeHost):
     second = running.invocation("shop-worker@2.service")
     running.ends_at_once.add("r2")
-    with pytest.raises(ProcessError):
+    with pytest.raises(DeployError):
         deploy(running, "r2", *ALL)
     assert running.invocation("shop-worker@2.service") == second
 
 
 def test_a_first_release_that_is_broken_leaves_nothing(host: FakeHost):
     host.ends_at_once.add("r1")
-    with pytest.raises(ProcessError, match="Everything is as it was before: no process of shop runs"):
+    with pytest.raises(DeployError, match="Everything is as it was before: no process of shop runs"):
         deploy(host, "r1", *ALL)
     assert (host.runs, host.enabled_units, host.files) == ({}, set(), {})
 
@@ -504,7 +504,7 @@ def test_a_worker_that_has_ended_again_and_again_for_long_is_a_failure_too(runni
     running.ends_at_once.add("shop-worker@2.service")
     running.failed.add("shop-worker@2.service")
     del running.runs["shop-worker@2.service"]
-    with pytest.raises(ProcessError, match=r"shop-worker@2.service did not run for 2 s"):
+    with pytest.raises(DeployError, match=r"shop-worker@2.service did not run for 2 s"):
         deploy(running, "r1", *ALL)
 
 
@@ -512,7 +512,7 @@ def test_what_ends_again_and_again_is_a_failure_also_when_nothing_is_to_be_done(
     running.sleep(10)
     running.ends_at_once.add("shop-beat.service")
     running.sleep(1)
-    with pytest.raises(ProcessError, match=r"shop: shop-beat.service did not run for 2 s"):
+    with pytest.raises(DeployError, match=r"shop: shop-beat.service did not run for 2 s"):
         deploy(running, "r1", *ALL)
 
 
@@ -524,10 +524,10 @@ def test_a_first_instance_that_ends_while_the_others_are_renewed_is_a_failure(
     def and_the_first_ends(self: FakeHost, *units: str) -> None:
         start(self, *units)
         if units == ("shop-worker@2.service",) and self.release(*units) == "r2":
-            self._run("shop-worker@1.service", "r2")
+            self._begin("shop-worker@1.service", "r2")
 
     monkeypatch.setattr(FakeHost, "start", and_the_first_ends)
-    with pytest.raises(ProcessError, match=r"worker@1.service did not run"):
+    with pytest.raises(DeployError, match=r"worker@1.service did not run"):
         deploy(running, "r2", *ALL)
     assert_runs(running, "r1")
 
@@ -582,7 +582,7 @@ def test_an_interruption_of_the_way_back_is_repaired_too(running: FakeHost):
         host.changes_left = number
         try:
             deploy(host, "r2", *ALL)
-        except ProcessError:
+        except DeployError:
             assert number > 10
             return
         except InterruptedRun:
@@ -601,7 +601,7 @@ def test_what_a_timer_starts_is_of_the_new_release_also_after_an_interruption(ho
 def test_after_an_interruption_and_a_failure_it_is_still_known_who_runs_with_files_of_before(running: FakeHost):
     for host in interrupted(running, "r2", *ALL):
         host.ends_at_once.add("r2")
-        with contextlib.suppress(ProcessError):
+        with contextlib.suppress(DeployError):
             deploy(host, "r2", *ALL)
         host.ends_at_once.clear()
         deploy(host, "r2", *ALL)

@@ -7,24 +7,18 @@ import copy
 import json
 import re
 import stat
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy import switch as _switch
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import (
-    SLOTS,
-    App,
-    Health,
-    Host,
-    Result,
-    Switch,
-    SwitchError,
-    check_app,
-    other,
-    retire_app,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy import host as _host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.health import Health, check_app
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError, Outcome
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots import SLOTS, SlotApp, other_slot
+from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import Switch
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry, State
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
@@ -95,7 +89,11 @@ class FakeHost(Host):
     def enabled(self, unit: str) -> bool:
         return unit in self.enabled_units
 
-    def any_trace(self, *units: str) -> bool:
+    def stop_timeout(self, unit: str) -> float:
+        found = re.search(rb"TimeoutStopSec=(\d+)", self.read(f"{UNITS}/{unit}").content)
+        return float(found[1]) if found else 35
+
+    def any_in_use(self, *units: str) -> bool:
         return any(self.state(unit) != "inactive" or self.enabled(unit) for unit in units)
 
     def journal(self, unit: str) -> str:
@@ -141,16 +139,16 @@ class FakeHost(Host):
         finally:
             self.locked.discard(app)
 
-    def record(self, deploy: dict[str, Any]) -> None:
-        if "record" in self.broken:
-            raise self.broken["record"]
+    def log_deploy(self, deploy: dict[str, Any]) -> None:
+        if "log_deploy" in self.broken:
+            raise self.broken["log_deploy"]
         self.deploys.append(deploy)
 
     def login(self) -> str:
         return "ops"
 
-    def seal(self, path: str) -> None:
-        self.change(f"seal {path}")
+    def make_private(self, path: str) -> None:
+        self.change(f"close {path}")
 
     def waiting(self, directory: str) -> int:
         self.log.append(f"drain {directory}")
@@ -195,7 +193,7 @@ class FakeHost(Host):
         self.active |= {f"shop-{slot}.socket", f"shop-{slot}.service"}
         self._ran(slot)
 
-    def stop(self, *units: str, sockets: str, grace: float) -> int:
+    def stop_after_requests(self, *units: str, sockets: str, grace: float) -> int:
         assert Path(sockets).name == slot_of(units[0])
         self._each("stop", units, self._stop)
         self.grace = grace
@@ -223,9 +221,12 @@ class FakeHost(Host):
             self.files.pop(found, None)
             self.links.pop(found, None)
 
-    def clean(self, entries: list[Entry]) -> None:
-        assert self.locked, "files of another run"
-        self.leftovers -= {entry.dest for entry in entries}
+    def transaction(self, entries: list[Entry]) -> Any:
+        def clean() -> None:
+            assert self.locked, "files of another run"
+            self.leftovers -= {entry.dest for entry in entries}
+
+        return types.SimpleNamespace(clean=clean)
 
     def write(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -269,7 +270,7 @@ def slot_of(unit: str) -> str:
 DIRECTORY = State("directory", mode=0o750, owner="root", group="www-data")
 
 
-def shop(release: str = "r1", **overrides: Any) -> App:
+def shop(release: str = "r1", **overrides: Any) -> SlotApp:
     """An app with the files that the role gives it, as far as the switch cares."""
 
     def files(slot: str) -> list[Entry]:
@@ -291,14 +292,13 @@ def shop(release: str = "r1", **overrides: Any) -> App:
         "release_link": "/srv/shop/current",
         "files": {slot: files(slot) for slot in SLOTS},
         "boot": {slot: Entry(BOOT, content=f"L+ {LINK} - - - - {slot}".encode()) for slot in SLOTS},
-        "grace": 30,
         "by": "me@laptop",
         "probe_socket": "/run/flask-ops/nginx/shop.sock",
     }
-    return App(**(described | overrides))
+    return SlotApp(**(described | overrides))
 
 
-def deploy(host: FakeHost, release: str = "r1", check_mode: bool = False, **overrides: Any) -> Result:
+def deploy(host: FakeHost, release: str = "r1", check_mode: bool = False, **overrides: Any) -> Outcome:
     host.log.clear()
     return Switch(shop(release, **overrides), host).run(check_mode)
 
@@ -392,7 +392,7 @@ def test_a_changed_file_of_the_slot_in_traffic_is_a_change(serving: FakeHost):
 )
 def test_a_gunicorn_that_drops_requests_is_refused_before_anything_changes(serving: FakeHost, version: str, said: str):
     serving.versions["gunicorn"] = version
-    with pytest.raises(SwitchError, match=f"its environment has {said}.*\n.*blue still serves"):
+    with pytest.raises(DeployError, match=f"its environment has {said}.*\n.*blue still serves"):
         deploy(serving, "r2")
     assert serving.log == []
 
@@ -437,7 +437,8 @@ def test_the_old_slot_is_stopped_only_when_nobody_waits_at_its_socket(serving: F
 
 def test_connections_that_nobody_accepts_do_not_hold_the_switch_for_ever(serving: FakeHost):
     serving.queue = [1] * 10_000
-    result = deploy(serving, "r2", grace=10)
+    serving.files[f"{UNITS}/shop-blue.service"] = State("file", b"TimeoutStopSec=15\n")
+    result = deploy(serving, "r2")
     assert_one_slot(serving, "green")
     assert serving.seconds == pytest.approx(10, abs=1)
     assert "blue still had connections waiting after 10 s" in result.steps
@@ -467,7 +468,7 @@ def test_no_release_link_is_kept_when_none_is_wanted(host: FakeHost):
 def test_requests_that_had_to_be_cut_are_counted(serving: FakeHost):
     assert "cut" not in deploy(serving, "r2").summary
     serving.cut = 2
-    assert deploy(serving, "r3").summary.endswith("; 2 requests of green did not end within 30 s and had to be cut")
+    assert deploy(serving, "r3").summary.endswith("; 2 requests of green did not end within 30 s and had to be aborted")
     serving.cut = 1
     assert "; 1 request of blue did not end" in deploy(serving, "r4").summary
 
@@ -477,11 +478,11 @@ def test_a_slot_has_the_time_that_its_own_unit_gives_it(serving: FakeHost):
         unit = f"TimeoutStopSec={seconds}\nserves r{seconds}".encode()
         return {slot: [*shop().files[slot][:3], Entry(f"{UNITS}/shop-{slot}.service", content=unit)] for slot in SLOTS}
 
-    deploy(serving, "r2", files=files(15), grace=10)
+    deploy(serving, "r2", files=files(15))
+    assert serving.grace == 30
+    deploy(serving, "r3", files=files(65))
     assert serving.grace == 10
-    deploy(serving, "r3", files=files(65), grace=60)
-    assert serving.grace == 10
-    deploy(serving, "r4", files=files(15), grace=10)
+    deploy(serving, "r4", files=files(15))
     assert serving.grace == 60
 
 
@@ -489,7 +490,7 @@ def test_every_instance_of_a_slot_must_be_healthy(serving: FakeHost):
     deploy(serving, "r2", instances=3)
     assert serving.asked[-3:] == [f"/run/flask-ops/shop/green/{instance}.sock" for instance in (1, 2, 3)]
     serving.hung.add("/run/flask-ops/shop/blue/2.sock")
-    with pytest.raises(SwitchError, match="blue's own socket gave 'Connection refused' instead of 200"):
+    with pytest.raises(DeployError, match="blue's own socket gave 'Connection refused' instead of 200"):
         deploy(serving, "r3", instances=3)
     assert serving.serving() == "r2"
 
@@ -502,7 +503,7 @@ def test_when_no_path_is_given_the_result_says_what_was_asked_instead(host: Fake
 
 
 def test_a_server_that_is_not_in_the_environment_is_refused_before_anything_changes(serving: FakeHost):
-    with pytest.raises(SwitchError, match=r"shop: its environment has no waitress\.\nblue still serves"):
+    with pytest.raises(DeployError, match=r"shop: its environment has no waitress\.\nblue still serves"):
         deploy(serving, "r2", server="waitress")
     assert serving.log == []
     serving.versions["waitress"] = "3.0.2"
@@ -526,7 +527,7 @@ def test_each_switch_is_logged_with_who_made_it(serving: FakeHost):
 
 def test_a_failed_switch_is_logged_with_the_first_line_of_its_reason(serving: FakeHost):
     serving.answers["r2"] = 500
-    with pytest.raises(SwitchError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(serving, "r2")
     last = serving.deploys[-1]
     assert (last["result"], last["from"], last["to"], last["seconds"]) == ("failed", "r1", "r2", 30.0)
@@ -551,13 +552,13 @@ def test_what_is_logged_is_what_the_metrics_are_made_of(serving: FakeHost, tmp_p
     deploy(serving, "r2")
     assert told() == (True, 0.0)
     serving.answers["r3"] = 500
-    with pytest.raises(SwitchError):
+    with pytest.raises(DeployError):
         deploy(serving, "r3")
     assert told() == (False, 30.0)
 
 
 def test_a_log_that_cannot_be_written_does_not_undo_a_switch(serving: FakeHost):
-    serving.broken["record"] = OSError(28, "No space left on device")
+    serving.broken["log_deploy"] = OSError(28, "No space left on device")
     result = deploy(serving, "r2")
     assert_one_slot(serving, "green")
     assert "; not written to /var/log/flask-ops/deploys.jsonl: [Errno 28]" in result.summary
@@ -566,10 +567,10 @@ def test_a_log_that_cannot_be_written_does_not_undo_a_switch(serving: FakeHost):
 def test_the_log_is_one_line_for_each_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "flask-ops" / "deploys.jsonl"
     owned: list[tuple[object, ...]] = []
-    monkeypatch.setattr(_switch, "DEPLOYS", str(path))
-    monkeypatch.setattr(_switch, "own", lambda *arguments: owned.append(arguments))
+    monkeypatch.setattr(_host, "DEPLOYS", str(path))
+    monkeypatch.setattr(_host, "own", lambda *arguments: owned.append(arguments))
     for number in (1, 2):
-        Host().record({"app": "shop", "reason": f"line\n{number}"})
+        Host().log_deploy({"app": "shop", "reason": f"line\n{number}"})
     assert [json.loads(line)["reason"] for line in path.read_text().splitlines()] == ["line\n1", "line\n2"]
     assert owned == [(str(path), 0o640, "root", "adm")]
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
@@ -581,7 +582,7 @@ def test_the_log_is_one_line_for_each_switch(tmp_path: Path, monkeypatch: pytest
 def test_a_switch_is_locked_from_its_first_look_to_its_last_change(serving: FakeHost):
     serving.watch = lambda: assert_locked(serving)
     deploy(serving, "r2")
-    retire_app(shop(), serving)
+    Switch(shop(), serving).remove()
     assert serving.locked == set()
 
 
@@ -589,7 +590,7 @@ def test_a_removal_looks_only_when_it_has_the_lock(serving: FakeHost):
     looked: list[set[str]] = []
     read = serving.read
     serving.read = lambda path: looked.append(set(serving.locked)) or read(path)  # type: ignore[method-assign,func-returns-value]
-    retire_app(shop(), serving)
+    Switch(shop(), serving).remove()
     assert looked
     assert all(locked == {"shop"} for locked in looked)
 
@@ -629,7 +630,7 @@ def full_disk(host: FakeHost) -> None:
 @pytest.mark.parametrize("fault", [unhealthy, refusing, restarting, not_starting, not_enabling, full_disk])
 def test_whatever_fails_before_the_flip_the_old_slot_still_serves(serving: FakeHost, fault: Callable[[FakeHost], None]):
     fault(serving)
-    with pytest.raises(SwitchError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(serving, "r2")
     assert_one_slot(serving, "blue")
     assert serving.serving() == "r1"
@@ -643,13 +644,13 @@ def test_whatever_fails_before_the_flip_the_old_slot_still_serves(serving: FakeH
     [
         (unhealthy, "shop: GET /healthz on green's own socket gave 500 instead of 200 for 30 s.", 30),
         (refusing, "green's own socket gave 'Connection reset by peer' instead of 200 for 30 s.", 30),
-        (restarting, "shop: shop-green.service ends again and again.", 3),
+        (restarting, "shop: shop-green.service keeps crashing.", 3),
         (not_starting, "shop: shop-green.service did not start: 'systemctl start' ended with status 1.", 0),
     ],
 )
 def test_the_message_says_why_in_the_words_of_the_journal(serving: FakeHost, fault, reason: str, seconds: float):
     fault(serving)
-    with pytest.raises(SwitchError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(serving, "r2")
     assert f"{reason} The last lines of shop-green.service:\nlast words of shop-green.service\n" in str(error.value)
     assert serving.seconds == seconds
@@ -657,14 +658,14 @@ def test_the_message_says_why_in_the_words_of_the_journal(serving: FakeHost, fau
 
 def test_a_failed_first_deployment_says_that_nothing_serves(host: FakeHost):
     host.answers["r1"] = 500
-    with pytest.raises(SwitchError, match=r"Nothing was serving before, and nothing is now\.$"):
+    with pytest.raises(DeployError, match=r"Nothing was serving before, and nothing is now\.$"):
         deploy(host, "r1")
     assert (host.in_traffic(), host.active, host.enabled_units) == (None, set(), set())
 
 
 def test_after_a_failure_the_next_good_release_goes_out(serving: FakeHost):
     serving.answers["r2"] = 500
-    with pytest.raises(SwitchError):
+    with pytest.raises(DeployError):
         deploy(serving, "r2")
     assert not deploy(serving, "r1").changed
     deploy(serving, "r3")
@@ -731,7 +732,7 @@ def full_disk_at_the_flip(host: FakeHost) -> None:
 )
 def test_a_failure_after_the_flip_flips_back(serving: FakeHost, fault, reason: str):
     fault(serving)
-    with pytest.raises(SwitchError, match=re.escape(reason)) as error:
+    with pytest.raises(DeployError, match=re.escape(reason)) as error:
         deploy(serving, "r2")
     assert_one_slot(serving, "blue")
     assert serving.serving() == "r1"
@@ -743,7 +744,7 @@ def test_a_failure_after_the_flip_flips_back(serving: FakeHost, fault, reason: s
 
 def test_requests_that_reached_the_new_slot_are_served_before_it_is_stopped_again(serving: FakeHost):
     serving.nginx, serving.queue = 502, [0, 2]
-    with pytest.raises(SwitchError):
+    with pytest.raises(DeployError):
         deploy(serving, "r2")
     assert "drain /run/flask-ops/shop/green" in serving.log[: position(serving.log, "stop shop-green.service")]
     assert not serving.queue
@@ -752,27 +753,27 @@ def test_requests_that_reached_the_new_slot_are_served_before_it_is_stopped_agai
 def test_a_way_back_that_fails_hides_neither_the_reason_nor_what_serves(serving: FakeHost):
     nginx_fails(serving)
     serving.broken["stop shop-green"] = CommandError("shop-green.service did not stop within 65 s")
-    with pytest.raises(SwitchError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(serving, "r2")
     reason, back, serves = str(error.value).splitlines()
     assert reason.startswith("shop: GET /healthz gave 502 through nginx")
-    assert back == "On the way back: shop-green.service did not stop within 65 s"
+    assert back == "Rollback: shop-green.service did not stop within 65 s"
     assert serves == "blue still serves, as before."
 
 
 def test_a_slot_that_cannot_be_stopped_before_the_flip_does_not_hide_the_reason(serving: FakeHost):
     unhealthy(serving)
     serving.broken["stop shop-green"] = CommandError("no")
-    with pytest.raises(SwitchError, match=r"(?s)^shop: GET /healthz .*On the way back: no\nblue still serves"):
+    with pytest.raises(DeployError, match=r"(?s)^shop: GET /healthz .*Rollback: no\nblue still serves"):
         deploy(serving, "r2")
 
 
 def test_traffic_that_cannot_be_led_back_keeps_the_slot_that_it_goes_to(serving: FakeHost):
     nginx_fails(serving)
     serving.broken[f"link {LINK} -> blue"] = OSError("No space left on device")
-    with pytest.raises(SwitchError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(serving, "r2")
-    assert "On the way back: No space left on device" in str(error.value)
+    assert "Rollback: No space left on device" in str(error.value)
     assert "Traffic goes to green: " in str(error.value)
     assert "still serves, as before" not in str(error.value)
     assert serving.serves("green")
@@ -781,13 +782,13 @@ def test_traffic_that_cannot_be_led_back_keeps_the_slot_that_it_goes_to(serving:
 def test_a_dead_slot_is_not_said_to_serve(serving: FakeHost):
     unhealthy(serving)
     crashed(serving)
-    with pytest.raises(SwitchError, match=r"Traffic goes to blue: .*shop-blue.service is (inactive|failed)"):
+    with pytest.raises(DeployError, match=r"Traffic goes to blue: .*shop-blue.service is (inactive|failed)"):
         deploy(serving, "r2")
 
 
 def test_an_old_slot_that_cannot_be_stopped_is_named_with_what_serves(serving: FakeHost):
     serving.broken["stop shop-blue"] = CommandError("did not stop")
-    with pytest.raises(SwitchError, match=r"^shop: green serves r2, but blue could not be stopped: did not stop"):
+    with pytest.raises(DeployError, match=r"^shop: green serves r2, but blue could not be stopped: did not stop"):
         deploy(serving, "r2")
     assert serving.serving() == "r2"
     assert serving.deploys[-1]["result"] == "failed"
@@ -802,11 +803,11 @@ def test_no_nginx_is_no_failure(serving: FakeHost):
 def test_a_host_that_the_app_itself_refuses_is_named(host: FakeHost):
     host.answers["r1"] = 400
     with pytest.raises(
-        SwitchError, match=r"gave 400 .*; if the app sets TRUSTED_HOSTS itself, add shop\.example\.com to it"
+        DeployError, match=r"gave 400 .*; if the app sets TRUSTED_HOSTS itself, add shop\.example\.com to it"
     ):
         deploy(host, "r1")
     host.answers["r1"] = 500
-    with pytest.raises(SwitchError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(host, "r1")
     assert "TRUSTED_HOSTS" not in str(error.value)
 
@@ -820,7 +821,7 @@ def test_what_nginx_did_not_serve_stays_unchecked_until_it_is_checked(serving: F
     assert not deploy(serving, "r2").checked
     assert not deploy(serving, "r2").checked
     serving.nginx = 500
-    with pytest.raises(SwitchError, match=r"^shop: GET /healthz gave 500 through nginx, 200 is expected"):
+    with pytest.raises(DeployError, match=r"^shop: GET /healthz gave 500 through nginx, 200 is expected"):
         check(serving)
     assert not deploy(serving, "r2").checked
     serving.nginx = 200
@@ -838,7 +839,7 @@ def test_a_switch_that_nginx_answers_checks_what_was_unchecked(serving: FakeHost
 
 def test_an_app_that_fails_through_nginx_is_unchecked_from_then_on(serving: FakeHost):
     serving.nginx = TimeoutError("timed out")
-    with pytest.raises(SwitchError, match="gave no answer: timed out"):
+    with pytest.raises(DeployError, match="gave no answer: timed out"):
         check(serving)
     assert not deploy(serving, "r1").checked
 
@@ -850,7 +851,7 @@ def test_nginx_may_take_a_moment_to_read_its_files_but_not_for_ever(serving: Fak
     serving.ask_nginx = lambda *_: None  # type: ignore[method-assign]
     began = serving.now()
     with pytest.raises(
-        SwitchError, match=r"nginx does not listen on .*; restart it on the host: systemctl restart nginx"
+        DeployError, match=r"nginx does not listen on .*; restart it on the host: systemctl restart nginx"
     ):
         check(serving)
     assert serving.now() - began <= 11
@@ -914,16 +915,16 @@ def test_damage_is_repaired_in_place_and_only_once(serving: FakeHost, damage, st
 def test_a_slot_in_traffic_that_cannot_be_repaired_is_a_failure(serving: FakeHost):
     crashed(serving)
     serving.answers["r1"] = 500
-    with pytest.raises(SwitchError, match="last words of shop-blue"):
+    with pytest.raises(DeployError, match="last words of shop-blue"):
         deploy(serving, "r1")
 
 
 def test_new_settings_of_the_health_check_are_judged_by_the_run_that_brings_them(serving: FakeHost):
     serving.answers["r1"] = 404
-    with pytest.raises(SwitchError) as error:
+    with pytest.raises(DeployError) as error:
         deploy(serving, "r1")
     assert str(error.value).startswith("shop: GET /healthz on blue's own socket gave 404 instead of 200 for ")
-    assert str(error.value).endswith("Nothing was stopped: blue is in traffic, as before.")
+    assert str(error.value).endswith("Nothing was stopped: blue is live, as before.")
     assert serving.serving() == "r1"
     assert_one_slot(serving, "blue")
 
@@ -996,7 +997,7 @@ def interruptions(prepare: Callable[[FakeHost], None], act: Callable[[FakeHost],
         except InterruptedRun:
             host.changes_left = float("inf")
             yield host
-        except SwitchError:
+        except DeployError:
             return
         else:
             assert moment, "the act changes nothing"
@@ -1084,30 +1085,30 @@ def test_an_interrupted_repair_is_completed_by_the_next_run(damage):
 
 
 def test_absent_leaves_nothing_and_the_second_time_is_no_change(serving: FakeHost):
-    result = retire_app(shop(), serving)
+    result = Switch(shop(), serving).remove()
     assert (result.changed, result.summary) == (True, "shop: removed")
     assert (serving.active, serving.enabled_units, serving.loaded) == (set(), set(), {})
     assert (serving.files, serving.links) == ({}, {})
-    result = retire_app(shop(), serving)
+    result = Switch(shop(), serving).remove()
     assert (result.changed, result.summary) == (False, "shop: not there")
 
 
 def test_absent_in_check_mode_only_says_so(serving: FakeHost):
     serving.log.clear()
-    assert retire_app(shop(), serving, check_mode=True).changed
+    assert Switch(shop(), serving).remove(check_mode=True).changed
     assert serving.log == []
 
 
 def test_an_interrupted_removal_is_completed_by_the_next_run():
     for host in interruptions(r1_in_traffic, remove_unwatched):
-        retire_app(shop(), host)
+        Switch(shop(), host).remove()
         assert (host.active, host.enabled_units, host.files, host.links.get(LINK)) == (set(), set(), {}, None)
-        assert not retire_app(shop(), host).changed
+        assert not Switch(shop(), host).remove().changed
 
 
 def remove_unwatched(host: FakeHost) -> None:
     host.watch = lambda: None
-    retire_app(shop(), host)
+    Switch(shop(), host).remove()
 
 
 # --- any history ------------------------------------------------------------------------------------------------------------------------
@@ -1142,7 +1143,7 @@ class AnyHistory(RuleBasedStateMachine):
     def a_bad_deployment(self, answer: int | Exception, moment: float) -> None:
         before = self.host.serving()
         self.host.answers["bad"], self.host.changes_left = answer, moment
-        with pytest.raises((SwitchError, InterruptedRun)):
+        with pytest.raises((DeployError, InterruptedRun)):
             deploy(self.host, "bad")
         self.host.changes_left = float("inf")
         assert self.host.serving() == before
@@ -1153,7 +1154,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.host.nginx = nginx
         try:
             deploy(self.host, release)
-        except SwitchError:
+        except DeployError:
             assert self.host.serving() == before
         finally:
             self.host.nginx = 200
@@ -1164,7 +1165,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule()
     def the_idle_slot_is_started_by_hand(self) -> None:
-        idle = other(self.host.in_traffic())
+        idle = other_slot(self.host.in_traffic())
         if f"{UNITS}/shop-{idle}.service" in self.host.loaded:
             self.host.start_by_hand(idle)
 

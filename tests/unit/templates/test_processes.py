@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.processes import MARKER
+from ansible_collections.flask_ops.production.plugins.module_utils._host.ownership import MARKER
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import SANDBOX
 
 from tests.unit.templates.rendering import render
@@ -123,4 +123,4 @@ def test_the_whole_sandbox_is_in_the_service_and_nothing_takes_it_back(process: 
 
 @pytest.mark.parametrize("template", ["process.service.j2", "process.timer.j2"])
 def test_a_unit_file_is_known_as_ours(template: str):
-    assert MARKER in render(template).encode()
+    assert MARKER in render(template)
