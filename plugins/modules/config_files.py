@@ -321,9 +321,12 @@ def validate(params: dict, wanted: list[Entry], tolerated: t.Collection[str] = (
     except CommandError as error:
         message = "\n".join(line for line in str(error).splitlines() if "[warn]" not in line)
         raise Refused(explained(message, wanted), items_of(message, wanted)) from error
-    for line in said.splitlines():
-        if params["refuse"] and re.search(params["refuse"], line) and not items_of(line, wanted) & set(tolerated):
-            raise Refused(line, items_of(line, wanted))
+    if params["refuse"]:
+        lines = [line for line in said.splitlines() if re.search(params["refuse"], line)]
+        lines = [line for line in lines if not items_of(line, wanted) & set(tolerated)]
+        if lines:
+            message = "\n".join(lines[:1] if params["isolate"] else lines)
+            raise Refused(message, items_of(message, wanted))
 
 
 def items_of(message: str, wanted: list[Entry]) -> set[str]:

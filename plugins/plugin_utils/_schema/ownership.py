@@ -55,6 +55,8 @@ def claims(
             found += [Claim("units", unit, index) for unit in _process_units(entry, host)]
         if "nginx_proxy" in roles:
             found += [Claim("files", path.format(name=name), index) for path in NGINX_FILES]
+        if "logrotate" in roles:
+            found.append(Claim("files", f"/etc/logrotate.d/{name}", index))
     return found
 
 

@@ -15,9 +15,9 @@ import re
 import typing as t
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from ansible_collections.flask_ops.production.plugins.module_utils._logs.rotation import overlap
 from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import OTHER_UNITS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.origin import is_changed
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import (
@@ -686,7 +686,8 @@ def _rotation_errors(variables: Mapping[str, t.Any]) -> list[str]:
             errors += [
                 f"{here}: '{path}' is also covered by '{other}' in {there}; logrotate would skip one of them"
                 for there, other in paths
-                if overlap(path, other)
+                # Where two wildcards meet, logrotate itself decides: it sees which files are there.
+                if PurePosixPath(path).match(other) or PurePosixPath(other).match(path)
             ]
             paths.append((here, path))
     return errors

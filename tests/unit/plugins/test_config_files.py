@@ -308,6 +308,9 @@ def test_what_the_check_only_warns_about_may_be_refused_too(tmp_path: Path, syst
     with pytest.raises(CommandError, match=r"as it was before\.\n\[warn\] conflicting server name$"):
         bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
     assert (list(tmp_path.iterdir()), systemd.reloads) == ([], [])
+    systemd.warnings = "[warn] conflicting server name\n[warn] conflicting port"
+    with pytest.raises(CommandError, match=r"server name\n\[warn\] conflicting port$"):
+        bring_to_state(nginx_files(tmp_path / "site") | {"isolate": False}, check_mode=False)
     systemd.warnings = "[warn] something else"
     assert bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)["reloaded"]
 

@@ -22,7 +22,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.owner
 )
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLES
 
-ALL = ("python_app", "gunicorn_systemd", "app_processes", "nginx_proxy")
+ALL = ("python_app", "gunicorn_systemd", "app_processes", "nginx_proxy", "logrotate")
 MARKER_LINE = f"# {ownership.MARKER}: changes made here are lost.\n"
 
 
@@ -245,7 +245,7 @@ def test_every_role_asks_for_what_it_creates():
         wanted["units"]
     )
     assert "shop-beat.service" not in wanted["units"]
-    assert "/etc/nginx/sites-enabled/shop.conf" in wanted["files"]
+    assert {"/etc/nginx/sites-enabled/shop.conf", "/etc/logrotate.d/shop"} <= set(wanted["files"])
 
 
 def test_a_role_alone_asks_for_nothing_of_the_others():

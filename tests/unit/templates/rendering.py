@@ -9,7 +9,6 @@ from typing import Any
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.module_utils._logs.rotation import filled
 from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import command_line
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import (
     ENTRIES,
@@ -78,13 +77,13 @@ def render(
     action: Any = SimpleNamespace(_loader=loader, _templar=templar)
     seen = _seen_besides(role, with_defaults(entries, role)[0])
     if role == "logrotate":
-        seen = {"log": filled(templar.template(variables["__logrotate_logs"])[0])}
+        seen = {"log": templar.template(variables["__logrotate_logs"])[0]}
     return RenderingAction.renderer(action, variables)(template, seen)
 
 
 def published(role: str, name: str, *entries: dict[str, Any], **others: Any) -> Any:
     """What a role publishes under a name, given its entries, and other variables."""
-    variables = _variables_of(role) | {ENTRIES[role]: list(entries)} | others
+    variables = _variables_of(role) | ({ENTRIES[role]: list(entries)} if role in ENTRIES else {}) | others
     return Templar(loader=DataLoader(), variables=variables).template(variables[name])
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from tests.unit.templates.rendering import lines, render
+from tests.unit.templates.rendering import lines, published, render
 
 
 def rotation(log: dict[str, Any] | None = None, **variables: Any) -> list[str]:
@@ -90,6 +91,25 @@ def test_without_a_limit_of_size_only_time_decides():
 @pytest.mark.parametrize("log", [{"signal": None}, {"signal": None, "unit": None}])
 def test_nobody_is_signalled_where_nobody_has_to_be(log: dict[str, Any]):
     assert not {"postrotate", "sharedscripts", "endscript"} & set(rotation(log))
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("error: shop:5 unknown user 'nobody'", True),
+        ("error: zzz:1 duplicate log entry for /var/log/shop/access.log", True),
+        ('error: skipping "/var/log/shop/a.log" because parent directory has insecure permissions', True),
+        ("error: old:1 duplicate log entry for /var/log/old/access.log", False),
+        ("error: shop2:1 duplicate log entry for /var/log/shop/old/access.log", False),
+        ("error: foreign:2 bad rotation count 'x'", False),
+        ("rotating pattern: /var/log/shop/*.log after 1 days", False),
+    ],
+)
+def test_only_an_error_about_the_roles_own_logs_is_refused(line: str, refused: bool):
+    logs = [{"name": "shop", "paths": ["/var/log/{name}/*.log"]}, {"name": "old", "state": "absent"}]
+    for found, expected in ((logs, refused), ([], False)):
+        pattern = published("logrotate", "__logrotate_errors", logrotate_files=found)
+        assert bool(re.search(pattern, line)) is expected
 
 
 @pytest.mark.parametrize("schedule", ["hourly", "daily"])
