@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import re
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.flask_ops.production.plugins.module_utils._host import ownership
+from ansible_collections.flask_ops.production.plugins.modules import host_facts
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.ownership import (
     COMMENT,
     NGINX_FILES,
@@ -279,3 +282,12 @@ def test_what_is_foreign_is_named_with_the_reason_and_the_way_out(state: str):
     assert ("such as shop-app" in error) == (state == "present")
     assert ("take the entry out of the list" in error) == (state == "absent")
     assert "docs/from-hand-made.md" in error
+
+
+def test_the_facts_are_those_of_ansibles_own_setup(tmp_path: Path):
+    setup = ["ansible", "localhost", "-m", "ansible.builtin.setup", "-a"]
+    asked = [*setup, "gather_subset=!all,!min,hardware,distribution,platform,service_mgr"]
+    told = subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True)
+    theirs = json.loads(told.stdout.partition(" => ")[2])["ansible_facts"]
+    ours = host_facts.facts()
+    assert ours == {name: theirs[name] for name in ours}
