@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.modules import self_signed_certificates
-from ansible_collections.flask_ops.production.plugins.modules.self_signed_certificates import (
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates import self_signed
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.self_signed import (
     ensure_site,
     own_problems,
     remove_site,
@@ -70,7 +70,7 @@ def test_a_pair_that_has_ended_is_refused(tmp_path: Path):
     asked = subprocess.run(request, check=True, capture_output=True).stdout
     signed = ["openssl", "x509", "-req", "-days", "-1", "-signkey", files["privkey"], "-out", files["fullchain"]]
     subprocess.run(signed, input=asked, check=True, capture_output=True)
-    assert "has ended: notAfter=" in problem(files)
+    assert "has expired: notAfter=" in problem(files)
 
 
 def test_a_pair_that_is_not_valid_yet_is_refused(own: dict[str, str], monkeypatch: pytest.MonkeyPatch):
@@ -141,14 +141,14 @@ def test_a_wrong_certificate_of_one_site_is_the_failure_of_that_site(own: dict[s
             {"name": "news", "domains": ["news.example.com"]},
         ],
     }
-    changed, failures = self_signed_certificates.bring_to_state(params, check_mode=False)
+    changed, failures = self_signed.ensure_sites(params, check_mode=False)
     assert changed == ["shop", "news"]
     assert failures == {
         "blog": f"blog: certificate: {own['fullchain']} is not for blog.example.com. The site is as it was before.",
         "wiki": "wiki: certificate: there is no file /nowhere.key on the host. The site is as it was before.",
     }
     assert {path.name for path in tmp_path.iterdir()} == {"self", "own", "shop", "news"}
-    assert self_signed_certificates.bring_to_state(params, check_mode=True) == ([], failures)
+    assert self_signed.ensure_sites(params, check_mode=True) == ([], failures)
 
 
 class KilledError(BaseException):
@@ -158,7 +158,7 @@ class KilledError(BaseException):
 @pytest.fixture
 def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """`kill_at(3)`: before the third change to the file system from now on."""
-    real = {name: getattr(self_signed_certificates, name) for name in ("write", "link", "remove")}
+    real = {name: getattr(self_signed, name) for name in ("write", "link", "remove")}
     left = [1000]
 
     def step(name: str, path: str, *rest: Any) -> None:
@@ -168,7 +168,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         real[name](path, *rest[:2], *([ME, GROUP] if name == "write" else []))
 
     for name in real:
-        monkeypatch.setattr(self_signed_certificates, name, functools.partial(step, name))
+        monkeypatch.setattr(self_signed, name, functools.partial(step, name))
 
     def at(change: int) -> None:
         left[0] = change
