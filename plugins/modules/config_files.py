@@ -38,6 +38,12 @@ options:
       content:
         description: The file's content, where no template is needed.
         type: str
+      zipapp:
+        description:
+          - A module util of this collection, such as C(_timers.main), of which the file is made as a program; C(python3) runs
+            it without Ansible.
+          - Contains everything that the module util imports from the collection.
+        type: str
       copy_of:
         description: A file on the host to copy the content from.
         type: str
@@ -51,7 +57,7 @@ options:
       state:
         description:
           - The kind of O(files[].dest).
-          - The default is V(file) when O(files[].src), O(files[].content) or O(files[].copy_of) is given,
+          - The default is V(file) when O(files[].src), O(files[].content), O(files[].zipapp) or O(files[].copy_of) is given,
             V(link) when O(files[].target) is given, else V(directory).
           - V(files) is a directory with the files that its content describes, a JSON object of texts by name, and no others;
             or a copy of another directory's files.

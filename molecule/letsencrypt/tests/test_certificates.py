@@ -14,7 +14,6 @@ import pytest
 
 CONVERGE = str(Path(__file__).parents[1] / "converge.yml")
 SERVICE = "flask-ops-letsencrypt.service"
-PROGRAM = "ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates"
 EAB = "canary-19b0b03448734e5c29e1bff0ffcc6222c9931c66efb81b550e6b86a4b"
 TSIG = "canary+628c07a797e29d52b60293383b8f9e9679224deb12a406d19c6ad96f9"
 STAGING = "https://staging.test.example:14100/dir"
@@ -91,9 +90,7 @@ def wait_for(host, port):
 
 def look_after(host, later="+0"):
     """Run what the timer runs, at a later time."""
-    return host.run(
-        f"env PYTHONPATH=/opt/flask-ops/lib PYTHONDONTWRITEBYTECODE=1 faketime -f {later} python3 -m {PROGRAM}"
-    )
+    return host.run(f"faketime -f {later} python3 -I /opt/flask-ops/flask-ops.pyz certificates")
 
 
 def metric(host, family, **labels):

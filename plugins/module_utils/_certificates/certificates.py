@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates of an ACME CA, by certbot: the wanted ones, those on the disk, those that are served.
 
-There are two callers: the module ``acme_certificates`` in a run of Ansible, and a timer on the host, which runs a copy
-of this file. Both take the same steps, so that one finishes the work of the other. A failure of one certificate, of
+There are two callers: the module ``acme_certificates`` in a run of Ansible, and a timer on the host. Both take the same steps, so that one finishes the work of the other. A failure of one certificate, of
 whatever kind, is never the failure of another.
 
     /etc/letsencrypt/live/<name>/         certbot's: fullchain.pem, privkey.pem
@@ -28,7 +27,6 @@ import secrets
 import shlex
 import socket
 import ssl
-import sys
 import tempfile
 import time
 import typing as t
@@ -555,8 +553,7 @@ class Bounded(io.RawIOBase):
 def certbot(argv: list[str], settings: Settings) -> str:
     """Run certbot. Its error is what the CA said, without certbot's own advice."""
     environment = {
-        # Proxies of the host's, for instance; but not where this program has its own code from.
-        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        **os.environ,  # a proxy, for instance
         "LANG": "C.UTF-8",
         # certbot brings a store of CAs of its own. The host's is the one that its owner keeps.
         **({"REQUESTS_CA_BUNDLE": settings.ca_bundle} if settings.ca_bundle else {}),
@@ -865,7 +862,3 @@ def main() -> int:
             print(results[-1].summary, flush=True)
         publish(results, settings)
     return 1 if any(result.problem for result in results) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import fcntl
 import grp
+import hashlib
 import json
 import os
 import pwd
@@ -19,6 +20,7 @@ import subprocess
 import tempfile
 import time
 import typing as t
+import zlib
 from dataclasses import dataclass, field
 
 ASIDE_PREFIX = ".flask-ops-removed."
@@ -78,6 +80,8 @@ class Entry:
         :raises OSError: when it is not.
         """
         content = (opened(item["content"] or "") if secret else item["content"] or "").encode()
+        if item.get("binary"):
+            content = zlib.decompress(base64.b64decode(item["binary"]))
         if item["state"] == "files":
             content = _canonical(json.loads(content or "{}"))
         if item["copy_of"] and (must_exist or os.path.exists(item["copy_of"])):
@@ -105,6 +109,8 @@ FILE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "dest": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["file", "touch", "directory", "files", "link", "absent"], "required": True},
     "content": {"type": "str"},
+    # Compressed, and in base64. Nobody wants to read it in a log.
+    "binary": {"type": "str", "no_log": True},
     "copy_of": {"type": "str"},
     "copy_changes": {"type": "list", "elements": "str"},
     "target": {"type": "str"},
@@ -408,7 +414,11 @@ def _text(thing: State | Entry, secret: bool) -> str:
     if thing.kind != "file":
         # A diff shows nothing where the texts are equal: kind, mode and owner are in the header alone.
         return f"{_describe(thing)}\n"
-    return "(secret, not shown)\n" if secret else thing.content.decode("utf-8", "replace")
+    if secret:
+        return "(secret, not shown)\n"
+    if thing.content.startswith(b"PK"):
+        return f"(archive, SHA-256 {hashlib.sha256(thing.content).hexdigest()})\n"
+    return thing.content.decode("utf-8", "replace")
 
 
 def _uid(owner: str) -> int:

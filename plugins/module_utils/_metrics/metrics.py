@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What this collection's work is like, as metrics in the text format of Prometheus.
 
-The role ``node_exporter`` puts this file on the host, with the other module utils that it imports, and a timer runs
-it, with the settings as its argument. It needs Python's standard library alone. It writes files that node_exporter's
-textfile collector reads, each at once and whole.
+A timer of the role ``node_exporter`` runs it, with its settings. It writes files that node_exporter's textfile collector
+reads, each at once and whole.
 
 This module util is private to the collection.
 """
@@ -16,7 +15,6 @@ import glob
 import json
 import os
 import re
-import sys
 import typing as t
 import urllib.request
 from dataclasses import dataclass, field
@@ -256,7 +254,3 @@ def main(settings_file: str) -> None:
             pass_on(exporter, names, path)
         else:
             remove(path)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

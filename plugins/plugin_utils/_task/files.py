@@ -7,16 +7,19 @@ This plugin util is private to the collection.
 
 from __future__ import annotations
 
+import base64
 import typing as t
+import zlib
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import sealed
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.zipapp import zipapp
 
 Render = t.Callable[[str, dict[str, t.Any]], str]
 """Renders a template, given its file name and the variables it sees besides the task's."""
 
 PASSED_ON = ("copy_of", "copy_changes", "target", "mode", "owner", "group")
-KEYS = {"dest", "src", "content", "state", "each", "as", "secret", *PASSED_ON}
+KEYS = {"dest", "src", "content", "zipapp", "state", "each", "as", "secret", *PASSED_ON}
 
 
 def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict], list[dict]]:
@@ -56,11 +59,13 @@ def _entry(file: dict[str, t.Any], item: dict[str, t.Any] | None, render: Render
         entry["content"] = render(source, {} if item is None else {file.get("as", "item"): item})
     elif state in ("file", "files") and "content" in file:
         entry["content"] = file["content"]
+    elif state == "file" and "zipapp" in file:
+        entry["binary"] = base64.b64encode(zlib.compress(zipapp(file["zipapp"]))).decode()
     return entry
 
 
 def _default_state(file: dict[str, t.Any]) -> str:
-    if file.keys() & {"src", "content", "copy_of"}:
+    if file.keys() & {"src", "content", "zipapp", "copy_of"}:
         return "file"
     return "link" if "target" in file else "directory"
 

@@ -106,7 +106,7 @@ def test_the_module_knows_all_that_is_sent_to_it():
         "dest": "/x", "mode": "0644", "owner": "root", "group": "root", "copy_of": "/y", "copy_changes": ["/y"], "target": "/z", "content": "", "each": [SHOP],
     }  # fmt: skip
     (entry,) = shown(everything)
-    assert entry.keys() == FILE_OPTIONS.keys()
+    assert entry.keys() | {"binary"} == FILE_OPTIONS.keys()
 
 
 # --- the module -------------------------------------------------------------------------------------------------------

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics import metrics as _metrics
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import Metric
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLES
 
 APP = {"name": "shop", "health": {"path": "/", "status": None}}
 SEEN = {
@@ -238,25 +233,3 @@ def test_bytes_that_are_no_text_take_nothing_away(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(_metrics, "publish", lambda path, text: written.update({path: text}))
     _metrics.pass_on({"url": "http://127.0.0.1:9103/metrics", "form": "statsd"}, ["shop"], "gunicorn.prom")
     assert 'gunicorn_requests_total{app="shop"} 42\n' in written["gunicorn.prom"]
-
-
-def shipped_modules(role: str) -> set[str]:
-    """What a role copies from the collection to the host, for its timer."""
-    if role == "node_exporter":
-        return set(yaml.safe_load((ROLES / "node_exporter/vars/main.yml").read_text())["__node_exporter_modules"])
-    return set(re.findall(r"library }}/(_\w+/\w+)\.py", (ROLES / "letsencrypt/tasks/client.yml").read_text()))
-
-
-@pytest.mark.parametrize(
-    ("role", "program"), [("node_exporter", "_metrics.metrics"), ("letsencrypt", "_certificates.certificates")]
-)
-def test_a_role_puts_all_that_its_timer_imports_on_the_host(tmp_path: Path, role: str, program: str):
-    """There, no Ansible and no other part of the collection is installed."""
-    package = "ansible_collections.flask_ops.production.plugins.module_utils"
-    directory = tmp_path.joinpath(*package.split("."))
-    directory.mkdir(parents=True)
-    for name in shipped_modules(role):
-        (directory / f"{name}.py").parent.mkdir(exist_ok=True)
-        (directory / f"{name}.py").write_text((ROLES.parent / f"plugins/module_utils/{name}.py").read_text())
-    code = f"import sys; sys.path = [{str(tmp_path)!r}, *sys.path]; import {package}.{program}"
-    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, cwd=tmp_path)
