@@ -12,7 +12,6 @@ version_added: 0.1.0
 description:
   - Finds missing packages with C(dpkg-query), and installs them with C(apt-get), without recommended packages and with
     up-to-date package lists, in one transaction. Modified configuration files are kept.
-  - Within one play, a host is queried once for all its packages, even if several roles use the module.
   - Needs no python3-apt, unlike M(ansible.builtin.apt), which installs that first, in a transaction of its own, and then
     reads all lists of packages once more. On a new server, that would be a third of the time.
   - A name that no package has, and that an installed package provides, is not missing. So is C(libmagic1) on Debian 13, where
@@ -37,8 +36,8 @@ options:
     default: {}
   masked:
     description:
-      - Units to mask (C(systemctl mask)) before anything is installed. Debian starts the services of packages that it
-        installs.
+      - Units to mask (C(systemctl mask)) before anything is installed. Debian starts the services of a package when it
+        installs it.
     type: list
     elements: str
     default: []
@@ -81,20 +80,20 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.files i
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
 UNITS = "/etc/systemd/system"
-PATIENCE = 300
-"""Seconds that another process may hold a lock."""
+LOCK_TIMEOUT = 300
+"""Seconds to wait for another process that holds a lock."""
 
-PAUSE = 2
-"""Seconds between two looks at the lock of the lists, which apt does not wait for."""
+POLL_INTERVAL = 2
+"""Seconds between two attempts to lock the lists, for which apt does not wait."""
 
-QUIETLY = {"DEBIAN_FRONTEND": "noninteractive", "DEBIAN_PRIORITY": "critical", "LC_ALL": "C.UTF-8"}
-"""Nobody is there to be asked, and what apt says of locks is looked for."""
+APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "DEBIAN_PRIORITY": "critical", "LC_ALL": "C.UTF-8"}
+"""No questions, and messages in English: those about locks are matched."""
 
 INTERRUPTED = re.compile(r"dpkg --configure -a|--fix-broken install")
-"""The ways out that apt names after an installation that did not come to its end."""
+"""The remedies that apt names after an interrupted installation."""
 
-SLOW = 3600
-"""Seconds for apt: a new server may be far from its mirror, and dpkg must not be killed."""
+APT_TIMEOUT = 3600
+"""Seconds for apt: a mirror may be slow, and dpkg must not be killed."""
 
 
 def main() -> None:
@@ -110,7 +109,7 @@ def main() -> None:
     names, apps, failures = module.params["names"], module.params["apps"], {}
     wanted = list(dict.fromkeys([*names, *(name for packages in apps.values() for name in packages)]))
     try:
-        installed = are_installed(wanted)
+        installed = installed_names(wanted)
         missing = [name for name in wanted if name not in installed]
         unmasked = [unit for unit in module.params["masked"] if not is_masked(unit)]
         if unmasked and not module.check_mode:
@@ -118,19 +117,17 @@ def main() -> None:
         if missing and not module.check_mode:
             lacking = {app: [name for name in packages if name in missing] for app, packages in apps.items()}
             failures = install([name for name in names if name in missing], lacking)
-            installed = are_installed(wanted) if failures else installed | set(missing)
     except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     after = "".join([*(f"mask {unit}\n" for unit in unmasked), *(f"{name}\n" for name in missing)])
     diff = {"before": "", "after": after, "after_header": "packages to install"} if after else {}
-    changed = bool(missing or unmasked)
-    module.exit_json(changed=changed, missing=missing, installed=sorted(installed), failures=failures, diff=diff)
+    module.exit_json(changed=bool(missing or unmasked), missing=missing, failures=failures, diff=diff)
 
 
-def are_installed(wanted: t.Collection[str] = ()) -> set[str]:
+def installed_names(wanted: t.Collection[str] = ()) -> set[str]:
     """The names of all packages that the host has, and of those wanted ones that only others provide."""
     shown = run(["dpkg-query", "--show", "--showformat=${Package}\t${db:Status-Status}\t${Provides}\n"])
-    lines = [line.split("\t") for line in shown.splitlines()]
+    lines = (line.split("\t") for line in shown.splitlines())
     present = [(name, provides) for name, status, provides in lines if status == "installed"]
     names = {name for name, _provides in present}
     provided = {item.split()[0] for _name, provides in present for item in provides.split(",") if item.strip()}
@@ -141,7 +138,7 @@ def only_provided(names: list[str]) -> set[str]:
     """Those names that no package has. Of a name that a package has, apt installs that package, whatever provides it."""
     if not names:
         return set()
-    policy = run(["apt-cache", "policy", *names], env={**os.environ, **QUIETLY})
+    policy = run(["apt-cache", "policy", *names], env={**os.environ, **APT_ENV})
     real = re.findall(r"(?m)^(\S+):\n  Installed: .*\n  Candidate: (?!\(none\))", policy)
     return set(names) - set(real)
 
@@ -178,7 +175,7 @@ def transaction(names: list[str], unfetched: str) -> None:
     :param unfetched: what apt-get said of the lists that it could not fetch.
     """
     keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
-    wait = ["-o", f"DPkg::Lock::Timeout={PATIENCE}"]
+    wait = ["-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}"]
     options = ["--yes", "--no-install-recommends", *keep, *wait]
     try:
         try:
@@ -187,7 +184,7 @@ def transaction(names: list[str], unfetched: str) -> None:
             if not INTERRUPTED.search(str(error)):
                 raise
             dpkg = ["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"]
-            run(dpkg, env={**os.environ, **QUIETLY}, timeout=SLOW)
+            run(dpkg, env={**os.environ, **APT_ENV}, timeout=APT_TIMEOUT)
             apt_get("--fix-broken", "install", *options)
             apt_get("install", *options, "--", *names)
     except CommandError as error:
@@ -199,20 +196,20 @@ def update() -> str:
 
     ``DPkg::Lock::Timeout`` is not for their lock.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
-            told = apt_get("update", warnings=True)
+            output = apt_get("update", warnings=True)
         except CommandError as error:
             if "Could not get lock" not in str(error) or time.monotonic() >= end:
                 raise
-            time.sleep(PAUSE)
+            time.sleep(POLL_INTERVAL)
         else:
-            return "\n".join(line for line in told.splitlines() if line.startswith(("W:", "E:")))
+            return "\n".join(line for line in output.splitlines() if line.startswith(("W:", "E:")))
 
 
 def apt_get(*words: str, warnings: bool = False) -> str:
-    return run(["apt-get", "--quiet", *words], env={**os.environ, **QUIETLY}, timeout=SLOW, warnings=warnings)
+    return run(["apt-get", "--quiet", *words], env={**os.environ, **APT_ENV}, timeout=APT_TIMEOUT, warnings=warnings)
 
 
 def is_masked(unit: str) -> bool:

@@ -1,108 +1,12 @@
-"""Packages: a host is asked once in a play, however many roles ask; what apt-get is told, and what becomes of its answers."""
+"""Packages: what apt-get is told, and what becomes of its answers."""
 
 from __future__ import annotations
 
-import types
 from pathlib import Path
 
 import pytest
-from ansible import constants
-from ansible_collections.flask_ops.production.plugins.action.packages import ActionModule
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.modules import packages
-
-
-class Host:
-    """Stands for the module on a host, and counts how often it is asked."""
-
-    def __init__(self, *installed: str) -> None:
-        self.installed = set(installed)
-        self.asked = 0
-        self.breaks = False
-        self.check_mode = False
-
-    def answer(self, module_name, module_args, task_vars):
-        self.asked += 1
-        apps = module_args.get("apps", {})
-        failures = {app: f"{app}: no" for app, wanted in apps.items() if "unknown" in wanted}
-        wanted = [
-            *module_args["names"],
-            *(name for app, names in apps.items() if app not in failures for name in names),
-        ]
-        missing = [name for name in wanted if name not in self.installed]
-        if missing and self.breaks:
-            return {"failed": True}
-        if not self.check_mode:
-            self.installed |= set(missing)
-        result = {"changed": bool(missing), "missing": missing, "installed": sorted(self.installed)}
-        return {**result, "failures": failures}
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
-    monkeypatch.setattr(ActionModule.__mro__[1], "run", lambda self, tmp, task_vars: {})
-
-    def call(host: Host, *names: str, apps=None, name="web1", play="one", check_mode=False):
-        action = ActionModule.__new__(ActionModule)
-        action._task = types.SimpleNamespace(
-            args={"names": list(names), **({"apps": apps} if apps else {})},
-            check_mode=check_mode,
-            delegate_to=None,
-            get_play=lambda: types.SimpleNamespace(_uuid=play),
-        )
-        host.check_mode = check_mode
-        action._execute_module = host.answer
-        return action.run(task_vars={"inventory_hostname": name})
-
-    return call
-
-
-def test_a_host_is_asked_once(install):
-    host = Host("git", "nginx")
-    assert install(host, "git") == {"changed": False, "missing": [], "failures": {}}
-    assert install(host, "nginx", "git") == {"changed": False, "missing": [], "failures": {}}
-    assert host.asked == 1
-
-
-def test_what_was_installed_is_remembered_too(install):
-    host = Host("git")
-    assert install(host, "nginx") == {"changed": True, "missing": ["nginx"], "failures": {}}
-    assert not install(host, "nginx")["changed"]
-    assert host.asked == 1
-
-
-def test_another_host_and_another_play_are_asked_again(install):
-    host = Host("git")
-    for name, play in (("web1", "one"), ("web2", "one"), ("web1", "two")):
-        install(host, "git", name=name, play=play)
-    assert host.asked == 3
-
-
-def test_a_failed_installation_is_not_taken_for_one(install):
-    host = Host("git")
-    host.breaks = True
-    assert install(host, "nginx")["failed"]
-    host.breaks = False
-    assert install(host, "nginx")["changed"]
-
-
-def test_check_mode_installs_nothing_and_announces_a_package_once_as_a_run_installs_it(install):
-    host = Host("git")
-    assert install(host, "nginx", check_mode=True) == {"changed": True, "missing": ["nginx"], "failures": {}}
-    # It is missing still: a role may have to know.
-    assert install(host, "nginx", "git", check_mode=True) == {"changed": False, "missing": ["nginx"], "failures": {}}
-    assert install(host, "redis", check_mode=True) == {"changed": True, "missing": ["redis"], "failures": {}}
-    assert host.asked == 2
-
-
-def test_the_failure_of_one_app_is_remembered_for_its_role(install):
-    host, apps = Host("git"), {"shop": ["unknown"], "blog": ["libpq5"], "wiki": []}
-    assert install(host, "git", "nginx", apps=apps)["failures"] == {"shop": "shop: no"}
-    again = install(host, "git", apps=apps)
-    assert again == {"changed": False, "missing": [], "failures": {"shop": "shop: no"}}
-    assert install(host, "nginx")["failures"] == {}
-    assert host.asked == 1
 
 
 @pytest.fixture
@@ -133,7 +37,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(packages, "PAUSE", 0)
+    monkeypatch.setattr(packages, "POLL_INTERVAL", 0)
 
     def will(*lines: str) -> Path:
         answers.write_text("".join(f"{line}\n" for line in lines))
@@ -223,14 +127,14 @@ def test_a_name_that_only_another_package_provides_is_installed_with_that(progra
     program("dpkg-query", DPKG)
     asked = program("apt-cache", POLICY)
     wanted = ["git", "libmagic1", "default-mta", "ghost", "half", "nginx"]
-    assert packages.are_installed(wanted) & set(wanted) == {"git", "libmagic1"}
+    assert packages.installed_names(wanted) & set(wanted) == {"git", "libmagic1"}
     assert asked.read_text() == "policy default-mta libmagic1\n"
 
 
 def test_apt_is_not_asked_for_names_that_dpkg_knows(program):
     program("dpkg-query", DPKG)
     asked = program("apt-cache", POLICY)
-    assert packages.are_installed(["git", "nginx"]) == {"git", "libmagic1t64", "exim4"}
+    assert packages.installed_names(["git", "nginx"]) == {"git", "libmagic1t64", "exim4"}
     assert not asked.exists()
 
 
@@ -238,7 +142,7 @@ def test_the_lock_of_the_lists_is_waited_for(apt, monkeypatch: pytest.MonkeyPatc
     calls = apt(LOCKED, LOCKED)
     packages.install(["git"], {})
     assert [line.split()[2] for line in calls.read_text().splitlines()] == ["update", "update", "update", "install"]
-    monkeypatch.setattr(packages, "PATIENCE", 0)
+    monkeypatch.setattr(packages, "LOCK_TIMEOUT", 0)
     apt(LOCKED)
     with pytest.raises(CommandError, match="held by process 7"):
         packages.install(["git"], {})
