@@ -10,7 +10,7 @@ import tempfile
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import sealed
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import encode_secret
 from ansible_collections.flask_ops.production.plugins.plugin_utils._release.archive import (
     checksum,
     file_checksum,
@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         given = {app["name"]: app for app in arguments["apps"]}
         arguments["run"] = this_run(task_vars)
-        arguments["proxies"] = sealed(json.dumps(arguments.get("proxies") or {}))
+        arguments["proxies"] = encode_secret(json.dumps(arguments.get("proxies") or {}))
         apps, failures = self._described_all(given.values())
         result = self._build({**arguments, "apps": apps}, task_vars)
         wanted = result.get("wanted_uploads")
@@ -75,12 +75,12 @@ class ActionModule(ActionBase):
         described["given"] = sorted({*described["secret_names"], *(app.get("env") or {})})
         source = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
         for secret in ("deploy_key", "token"):
-            described[secret] = sealed(source.pop(secret, ""))
+            described[secret] = encode_secret(source.pop(secret, ""))
         described["source"] = source
         try:
             if app.get("wheelhouse"):
                 described["wheelhouse"] = checksum(app["wheelhouse"], packages_in)
-            place = here(source)
+            place = controller_path(source)
             if place:
                 source["uploaded"] = True
                 source["sha256"] = checksum(place) if "path" in source else file_checksum(place)
@@ -99,7 +99,7 @@ class ActionModule(ActionBase):
             self._make_tmp_path()
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir, f"{app['name']}-{kind}")
         if kind == "source" and not app["source"].get("path"):
-            return self._transfer_file(here(app["source"]), remote)
+            return self._transfer_file(controller_path(app["source"]), remote)
         with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
             if kind == "source":
                 pack(app["source"]["path"], archive.name)
@@ -119,7 +119,7 @@ def merged(first, second):
     return both
 
 
-def here(source):
+def controller_path(source):
     """The path of a source that is on the controller, or None."""
     place = source.get("path") or source.get("wheel") or source.get("archive")
     return place if place and os.path.isabs(place) else None

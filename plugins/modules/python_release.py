@@ -145,18 +145,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import opened, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import decode_secret, set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run, Step
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
-from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import (
-    Builder,
-    Release,
-    find,
-    obsolete,
-    resolve,
-    retire,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import Builder
+from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release, find, resolve
+from ansible_collections.flask_ops.production.plugins.module_utils._release.removal import remove_app
+from ansible_collections.flask_ops.production.plugins.module_utils._release.retention import obsolete
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sources import has_wheelhouse
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import ensure_python, interpreter
 
@@ -224,7 +220,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.environ.update(json.loads(opened(module.params["proxies"]) or "{}"))
+    os.environ.update(json.loads(decode_secret(module.params["proxies"]) or "{}"))
     result: dict = {
         "changed": False,
         "releases": {},
@@ -255,7 +251,7 @@ def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings:
     """
     app = app_of(entry, params)
     if entry["state"] == "absent":
-        result["changed"] |= retire(app, entry["purge"], check_mode)
+        result["changed"] |= remove_app(app, entry["purge"], check_mode)
         return False
     if check_mode and params["step"] == "migrate":
         # The caller has chosen the apps that need a migration. Their releases may not be there yet.
@@ -267,7 +263,7 @@ def work_on(entry: dict, params: dict, check_mode: bool, result: dict, warnings:
             ensure_python(app.python, params["python_mirror"])
     release = release_of(app, params["pinned"].get(app.name), check_mode)
     builder = Builder(release, warnings=warnings)
-    wanted = [] if release.complete or check_mode else [f"{app.name}/{kind}" for kind in lacking(app)]
+    wanted = [] if release.complete or check_mode else [f"{app.name}/{kind}" for kind in missing_uploads(app)]
     if wanted:
         result["wanted_uploads"] += wanted
         return False
@@ -305,7 +301,7 @@ def require_user(app: App) -> None:
         ) from None
 
 
-def lacking(app: App) -> list[str]:
+def missing_uploads(app: App) -> list[str]:
     """What the controller has to send before a release of an app can be built."""
     kinds = []
     if app.source.get("uploaded") and "source" not in app.uploads:
@@ -324,8 +320,8 @@ def app_of(entry: dict, params: dict) -> App:
         source=entry["source"],
         python=interpreter(entry["python"] or params["python"]),
         wsgi=entry["wsgi"],
-        deploy_key=opened(entry["deploy_key"]),
-        git_token=opened(entry["token"]),
+        deploy_key=decode_secret(entry["deploy_key"]),
+        git_token=decode_secret(entry["token"]),
         requirements=entry["requirements"],
         extras=tuple(entry["extras"]),
         groups=tuple(entry["groups"]),

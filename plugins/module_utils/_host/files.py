@@ -36,7 +36,7 @@ LEFT_BEHIND = 3600
 """Seconds after which a hidden sibling cannot belong to a run that still works."""
 
 
-def sealed(text: str) -> str:
+def encode_secret(text: str) -> str:
     """A secret as one word, to travel inside a list of a module's arguments.
 
     Ansible writes a module's arguments into the host's journal, with secrets (``no_log``) taken out. It looks for a
@@ -46,8 +46,8 @@ def sealed(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def opened(word: str) -> str:
-    """The secret that :func:`sealed` made one word of."""
+def decode_secret(word: str) -> str:
+    """The secret that :func:`encode_secret` made one word of."""
     return base64.b64decode(word).decode()
 
 
@@ -79,7 +79,7 @@ class Entry:
         :param must_exist: whether a file to copy must be there; in check mode, a real run may have made it.
         :raises OSError: when it is not.
         """
-        content = (opened(item["content"] or "") if secret else item["content"] or "").encode()
+        content = (decode_secret(item["content"] or "") if secret else item["content"] or "").encode()
         if item.get("binary"):
             content = zlib.decompress(base64.b64decode(item["binary"]))
         if item["state"] == "files":

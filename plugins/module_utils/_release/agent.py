@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The main process of a build unit: runs one command after another for the module, as the app's user.
 
-The first part of this file is run by the host's Python in the unit. Requests and answers are JSON with a length before
+This file is run by the host's Python in the unit. Requests and answers are JSON with a length before
 it, on the socket that is standard input; a request may carry a file descriptor, the standard input of its command.
 
 This module util is private to the collection.
@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 import typing as t
 
-LONGEST = 1 << 20
+MAX_OUTPUT = 1 << 20
 """In bytes: how much of a command's output is passed on."""
 
 
@@ -32,7 +32,7 @@ def send(channel: socket.socket, message: t.Any, descriptor: int | None = None) 
     channel.sendall(content)
 
 
-def receive(channel: socket.socket, most: int = 8 * LONGEST) -> tuple[t.Any, int | None]:
+def receive(channel: socket.socket, most: int = 8 * MAX_OUTPUT) -> tuple[t.Any, int | None]:
     """Return a message and the descriptor that came with it. The other side is not trusted to send a sane length."""
     head, descriptors, _flags, _address = socket.recv_fds(channel, 4, 1)
     while head and len(head) < 4:
@@ -77,7 +77,7 @@ def execute(request: dict[str, t.Any], stdin: int | None) -> dict[str, t.Any]:
 
 
 def tail(stream: t.IO[bytes]) -> str:
-    stream.seek(max(0, stream.seek(0, os.SEEK_END) - LONGEST))
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - MAX_OUTPUT))
     return stream.read().decode("utf-8", "replace")
 
 
@@ -93,11 +93,11 @@ def read(request: dict[str, t.Any]) -> dict[str, t.Any]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return {"problem": "it is not a file"}
         content = b""
-        while len(content) <= LONGEST and (part := os.read(descriptor, LONGEST)):
+        while len(content) <= MAX_OUTPUT and (part := os.read(descriptor, MAX_OUTPUT)):
             content += part
     finally:
         os.close(descriptor)
-    if len(content) > LONGEST:
+    if len(content) > MAX_OUTPUT:
         return {"problem": "it is larger than 1 MiB"}
     return {"text": content.decode("utf-8", "replace")}
 
@@ -112,12 +112,3 @@ def main() -> None:
             finally:
                 if stdin is not None:
                     os.close(stdin)
-
-
-# --- on the side of the module ---------------------------------------------------------------------------------------
-
-
-def source() -> str:
-    """This file, as an argument of Python."""
-    code = __loader__.get_source(__name__)  # type: ignore[name-defined]
-    return f"{code.decode() if isinstance(code, bytes) else code}\nmain()\n"

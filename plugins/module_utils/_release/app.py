@@ -7,10 +7,8 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import grp
 import json
 import os
-import stat
 import typing as t
 from dataclasses import dataclass, field
 
@@ -109,46 +107,3 @@ def build_environment(app: App) -> dict[str, str]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }
-
-
-def hand_over(tree: str, group: str) -> None:
-    """Give a tree that the app's user made to root, readable by the app's group and not writable by it.
-
-    Top-down by file descriptor: nobody can swap a directory for a link to somewhere else once it is root's. One
-    descriptor at a time, so that a tree may be of any depth: the way back up is ``..``, which is root's by then.
-    """
-    gid = grp.getgrnam(group).gr_gid
-
-    def adopt(descriptor: int) -> list[str]:
-        os.fchown(descriptor, 0, gid)
-        os.fchmod(descriptor, 0o750)
-        with os.scandir(descriptor) as found:
-            return [entry.name for entry in found]
-
-    def enter(name: str, parent: int | None) -> int:
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-
-    here = enter(tree, None)
-    try:
-        pending = [adopt(here)]
-        while pending:
-            if not pending[-1]:
-                pending.pop()
-                if pending:
-                    above = enter("..", here)
-                    os.close(here)
-                    here = above
-                continue
-            name = pending[-1].pop()
-            mode = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
-                below = enter(name, here)
-                os.close(here)
-                here = below
-                pending.append(adopt(here))
-                continue
-            os.chown(name, 0, gid, dir_fd=here, follow_symlinks=False)
-            if stat.S_ISREG(mode):
-                os.chmod(name, 0o750 if mode & 0o100 else 0o640, dir_fd=here)
-    finally:
-        os.close(here)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The transient unit of systemd's in which a release is built.
 
-Whatever reads or runs what others wrote runs in it: git, tar, uv, pip, build backends, compilers. It may write only
+Whatever reads or runs code of others runs in it: git, tar, uv, pip, build backends, compilers. It may write only
 where the release is made, sees no other process, and none of its processes outlives it. It is started once per build.
 
 Its group is not the app's: processes of the app that run meanwhile can neither look into those of the build, although
@@ -14,7 +14,6 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import subprocess
 import tempfile
@@ -30,6 +29,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
+from ansible_collections.flask_ops.production.plugins.module_utils._release.masking import without_passwords
+from ansible_collections.flask_ops.production.plugins.module_utils._release.program import program
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import proxies
 
 GROUP = "nogroup"
@@ -44,7 +45,7 @@ class Build:
         self.unit = f"flask-ops-build-{app.name}.service"
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._complaints: t.IO[bytes] | None = None
+        self._stderr: t.IO[bytes] | None = None
 
     def run(
         self,
@@ -114,7 +115,7 @@ class Build:
             answer, _descriptor = _agent.receive(channel)
         except (EOFError, OSError, ValueError) as error:
             self.end()
-            raise CommandError(f"{self.unit} ended early. {self._last_words()}".rstrip()) from error
+            raise CommandError(f"{self.unit} ended early. {self._last_lines()}".rstrip()) from error
         if not isinstance(answer, dict):
             raise CommandError(f"{self.unit} gave no answer")
         return answer
@@ -123,11 +124,11 @@ class Build:
         # An interrupted run may have left it.
         with contextlib.suppress(CommandError):
             systemctl("stop", self.unit)
-        self._channel, theirs = socket.socketpair()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - read when the unit has ended
-        with theirs:
+        self._channel, other_end = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - read when the unit has ended
+        with other_end:
             self._process = subprocess.Popen(
-                self.command(), stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=self._complaints, cwd="/"
+                self.command(), stdin=other_end.fileno(), stdout=subprocess.DEVNULL, stderr=self._stderr, cwd="/"
             )
         return self._channel
 
@@ -139,31 +140,11 @@ class Build:
             *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={self.unit}"),
             *(f"--uid={self.app.user}", f"--gid={GROUP}"),
             *(f"--property={name}={value}" for name, value in properties),
-            *("--", "/usr/bin/python3", "-I", "-c", _agent.source().replace("$", "$$")),
+            *("--", "/usr/bin/python3", "-I", "-c", program(_agent).replace("$", "$$")),
         ]
 
-    def _last_words(self) -> str:
-        if self._complaints is None:
+    def _last_lines(self) -> str:
+        if self._stderr is None:
             return ""
-        self._complaints.seek(0)
-        return both_ends(self._complaints.read(1 << 16).decode("utf-8", "replace"))
-
-
-def without_passwords(text: str, *urls: str) -> str:
-    for url in urls:
-        text = without_password(text, url)
-    return text
-
-
-def without_password(text: str, url: str) -> str:
-    """A text in which nobody finds the name and password that a URL holds.
-
-    >>> without_password("cannot read https://me:geheim@a.example/x or geheim", "https://me:geheim@a.example/")
-    'cannot read https://...@a.example/x or ...'
-    """
-    found = re.match(r"[a-z]+://([^/@]*)@", url)
-    if not found:
-        return text
-    text = text.replace(f"{found[1]}@", "...@")
-    password = found[1].partition(":")[2]
-    return text.replace(password, "...") if password else text
+        self._stderr.seek(0)
+        return both_ends(self._stderr.read(1 << 16).decode("utf-8", "replace"))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where an app's code comes from: which revision its inputs mean, and how that revision is unpacked.
 
-All that reads or runs what others wrote is done in the build's unit, as the app's user.
+All that reads or runs code of others is done in the build's unit, as the app's user.
 
 This module util is private to the collection.
 """
@@ -30,11 +30,12 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.app 
     build_environment,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._release.build import GROUP, Build
+from ansible_collections.flask_ops.production.plugins.module_utils._release.program import program
 
 KEYS = f"{LOCKS}/.build"
 """In memory. Only builds can enter it, and no other process of the same user."""
 
-LARGEST = 4 << 30
+MAX_ARCHIVE_SIZE = 4 << 30
 """In bytes: the largest archive, packed or not."""
 
 
@@ -64,7 +65,7 @@ class GitSource:
         raise ReleaseError(f"source.version: {self.url} has no branch or tag '{self.version}'{hint}")
 
     def unpack(self, build: Build, commit: str, directory: str) -> None:
-        """Check the commit out. Build backends that derive a version from tags find the repository (see :func:`seal`)."""
+        """Check the commit out. Build backends that derive a version from tags find the repository (see :func:`remove_git_directories`)."""
 
         def git(*arguments: str) -> str:
             return self._git(build, f"--git-dir={self.repository}", *arguments)
@@ -112,19 +113,19 @@ class GitSource:
                 raise self._explained(error) from error
 
     def _explained(self, error: CommandError) -> CommandError | ReleaseError:
-        said = str(error)
-        if "Host key verification failed" in said:
+        text = str(error)
+        if "Host key verification failed" in text:
             return ReleaseError(
                 f"source.known_hosts: the key of the server in {self.url} is not known or not the right one, and it "
                 "is never accepted unseen. Put the line that 'ssh-keyscan' prints into source.known_hosts, after "
-                f"comparing it with what the server's owner publishes.\n{said}"
+                f"comparing it with what the server's owner publishes.\n{text}"
             )
-        if "Permission denied (publickey" in said:
+        if "Permission denied (publickey" in text:
             option = "may not read it" if self.app.deploy_key else "is missing"
-            return ReleaseError(f"source.deploy_key: the key for {self.url} {option}.\n{said}")
-        if re.search(r"Authentication failed|could not read Username|terminal prompts disabled", said):
+            return ReleaseError(f"source.deploy_key: the key for {self.url} {option}.\n{text}")
+        if re.search(r"Authentication failed|could not read Username|terminal prompts disabled", text):
             option = "is not accepted" if self.app.git_token else "is missing, or the URL is wrong"
-            return ReleaseError(f"source.token: the token for {self.url} {option}.\n{said}")
+            return ReleaseError(f"source.token: the token for {self.url} {option}.\n{text}")
         return error
 
 
@@ -199,9 +200,18 @@ class ArchiveSource:
                 raise ReleaseError(f"source.checksum: the archive of {self.place} is {found}, and not {checksum}")
             subdirectory = self.app.source.get("subdirectory", "")
             whole = "" if self.app.source.get("path") else "strip"
-            argv = ["/usr/bin/python3", "-I", "-c", _unpack.source(), directory, str(LARGEST), whole, subdirectory]
+            argv = [
+                "/usr/bin/python3",
+                "-I",
+                "-c",
+                program(_unpack),
+                directory,
+                str(MAX_ARCHIVE_SIZE),
+                whole,
+                subdirectory,
+            ]
             try:
-                build.run(argv, env=build_environment(self.app), stdin=rewound(stream), name="unpack", timeout=1800)
+                build.run(argv, env=build_environment(self.app), stdin=rewind(stream), name="unpack", timeout=1800)
             except CommandError as error:
                 known = re.search(r"^REFUSED: (source\.subdirectory: )?(.*)", str(error), re.MULTILINE)
                 raise (ReleaseError(f"{known[1] or f'source: {self.place}: '}{known[2]}") if known else error) from None
@@ -218,16 +228,18 @@ class ArchiveSource:
                 with contextlib.closing(open_url(self.place, timeout=60)) as answer:
                     while part := answer.read(1 << 20):
                         stream.write(part)
-                        if stream.tell() > LARGEST:
-                            raise ReleaseError(f"source.archive: {self.place} is larger than {LARGEST >> 30} GiB")
+                        if stream.tell() > MAX_ARCHIVE_SIZE:
+                            raise ReleaseError(
+                                f"source.archive: {self.place} is larger than {MAX_ARCHIVE_SIZE >> 30} GiB"
+                            )
             except OSError as error:
                 raise ReleaseError(f"source.archive: {self.place}: {error}") from error
             stream.seek(0)  # to be hashed
             yield stream
 
 
-def rewound(stream: t.IO[bytes]) -> t.IO[bytes]:
-    """A file for another program to read from its start. To seek in Python's buffer does not move what it sees."""
+def rewind(stream: t.IO[bytes]) -> t.IO[bytes]:
+    """Rewind a file for another program, which does not see a seek in Python's buffer."""
     stream.flush()
     os.lseek(stream.fileno(), 0, os.SEEK_SET)
     return stream
@@ -251,7 +263,7 @@ class PackageSource:
             if found != revision:
                 raise ReleaseError(f"{self.app.source['wheel']} arrived damaged: {found} is not {revision}")
             place = os.path.join(directory, os.path.basename(self.app.source["wheel"]))
-            build.run(["dd", "status=none", f"of={place}"], env=build_environment(self.app), stdin=rewound(stream))
+            build.run(["dd", "status=none", f"of={place}"], env=build_environment(self.app), stdin=rewind(stream))
 
 
 Source = GitSource | ArchiveSource | PackageSource
@@ -265,13 +277,13 @@ def source_of(app: App) -> Source:
     return ArchiveSource(app)
 
 
-def seal(build: Build, directory: str) -> None:
-    """Take away what git keeps in a checkout. Only the environment is built with it."""
+def remove_git_directories(build: Build, directory: str) -> None:
+    """Remove what git keeps in a checkout. Only the environment is built with it."""
     argv = ["find", directory, "-name", ".git", "-prune", "-exec", "rm", "-rf", "{}", "+"]
     build.run(argv, env=build_environment(build.app))
 
 
-def pointers(build: Build, directory: str) -> list[str]:
+def lfs_pointers(build: Build, directory: str) -> list[str]:
     """The files of which the source has only a pointer of Git LFS."""
     argv = ["find", directory, "-type", "f", "-size", "-2", "-exec", "grep", "-l", "-m1", "-s"]
     argv += ["^version https://git-lfs.github.com/spec/v1$", "{}", "+"]

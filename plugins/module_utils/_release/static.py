@@ -23,11 +23,11 @@ COMPRESSIBLE = frozenset(
 )
 """By suffix; pictures, films and fonts for the web are compressed already."""
 
-SMALLEST = 1024
+MIN_SIZE = 1024
 """In bytes. What fits into one packet does not get there faster."""
 
 
-def publish(origin: str, target: str) -> list[str]:
+def publish_static(origin: str, target: str) -> list[str]:
     """Copy a tree of static files for a web server to serve.
 
     A symbolic link that stays in the tree becomes a copy. Any other could lead the web server to what the app alone may
@@ -41,7 +41,7 @@ def publish(origin: str, target: str) -> list[str]:
         with open(path, "rb") as stream:
             content = stream.read()
         _finish(path, content)
-        if os.path.splitext(path)[1].lower() in COMPRESSIBLE and len(content) >= SMALLEST:
+        if os.path.splitext(path)[1].lower() in COMPRESSIBLE and len(content) >= MIN_SIZE:
             _compress(path, content)
     for directory, _directories, _names in os.walk(target):
         os.chmod(directory, 0o755)
@@ -70,11 +70,11 @@ def _copy(top: str, directory: str, target: str, left_out: dict[str, None], by_l
             shutil.copyfile(real, os.path.join(target, name), follow_symlinks=False)
 
 
-def keep(current: str, old: str, seconds: int) -> None:
-    """Before the release in traffic leaves it: copy its static files to the old ones, and drop those kept long enough.
+def keep_static(current: str, old: str, seconds: int) -> None:
+    """Before another release becomes live: copy the live one's static files to the old ones, and drop those kept long enough.
 
-    :param current: the static files of the release in traffic.
-    :param old: the directory of the old ones. A file's time there says when it was in traffic last.
+    :param current: the static files of the live release.
+    :param old: the directory of the old ones. A file's time there says when it was live last.
     """
     now = time.time()
     for path in _files(current):
@@ -114,17 +114,17 @@ def _compress(path: str, content: bytes) -> None:
 
 
 def _finish(path: str, content: bytes) -> None:
-    """Make a file readable, and make its time tell its content.
+    """Make a file readable, and derive its time from its content.
 
-    nginx' ETag is made of time and size. The times of a source say little: of a directory on the controller they are
+    nginx' ETag is made of time and size. The times of a source are of no use: of a directory on the controller they are
     all the same, and a changed file of the same size would pass for the old one.
     """
-    told = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % 1_000_000_000
+    seconds = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % 1_000_000_000
     os.chmod(path, 0o644)
-    os.utime(path, (told, told))
+    os.utime(path, (seconds, seconds))
 
 
 def _files(directory: str) -> t.Iterator[str]:
-    # All of them before the first is handed out: the caller writes others beside them.
+    # All of them before the first is handed out: the caller writes more files there.
     found = [os.path.join(top, name) for top, _directories, names in os.walk(directory) for name in names]
     return iter(sorted(found))

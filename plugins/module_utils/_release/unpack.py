@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Unpacks an archive, in a build's unit: a tar, compressed or not, or a zip.
 
-The first part of this file is run by the host's Python, which knows the compressions: a host needs no tools for them.
+This file is run by the host's Python, which knows the compressions: a host needs no tools for them.
 
 This module util is private to the collection.
 """
@@ -114,12 +114,3 @@ def main() -> None:
         sys.exit(f"REFUSED: {error}")
     except (EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile) as error:
         sys.exit(f"REFUSED: the archive is damaged ({error})")
-
-
-# --- on the side of the module ---------------------------------------------------------------------------------------
-
-
-def source() -> str:
-    """This file, as an argument of Python."""
-    code = __loader__.get_source(__name__)  # type: ignore[name-defined]
-    return f"{code.decode() if isinstance(code, bytes) else code}\nmain()\n"

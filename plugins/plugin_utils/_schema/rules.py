@@ -20,7 +20,7 @@ import zoneinfo
 from collections.abc import Mapping
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import NAMES
-from ansible_collections.flask_ops.production.plugins.module_utils._release.preflight import FINDINGS
+from ansible_collections.flask_ops.production.plugins.module_utils._release.findings import FINDINGS
 
 
 class Rule(t.NamedTuple):

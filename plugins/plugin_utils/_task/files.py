@@ -12,7 +12,7 @@ import typing as t
 import zlib
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import sealed
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import encode_secret
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.zipapp import zipapp
 
 Render = t.Callable[[str, dict[str, t.Any]], str]
@@ -34,7 +34,7 @@ def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict]
             entry = _entry(file, item, render)
             entry["position"] = len(shown) + len(secret)
             if file.get("secret") and "content" in entry:
-                entry["content"] = sealed(entry["content"])
+                entry["content"] = encode_secret(entry["content"])
             (secret if file.get("secret") else shown).append(entry)
     return shown, secret
 

@@ -10,13 +10,14 @@ import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App
 from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
+from ansible_collections.flask_ops.production.plugins.module_utils._release.program import program
 
 
 class LocalBuild(Build):
     """The real agent, as a process of this user instead of a unit."""
 
     def command(self) -> list[str]:
-        return [sys.executable, "-I", "-c", _agent.source()]
+        return [sys.executable, "-I", "-c", program(_agent)]
 
 
 @pytest.fixture

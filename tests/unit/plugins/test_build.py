@@ -6,21 +6,27 @@ import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import BUILD, SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._release import (
+    agent,
+    app_settings,
+    probe,
+    secret_keys,
+    unpack,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
+from ansible_collections.flask_ops.production.plugins.module_utils._release.program import program
+
+from tests.unit.plugins.releases import app
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
-
-
-def app(root: Path, **changes: Any) -> App:
-    return App("shop", "shop", str(root), {"git": "x"}, sys.executable, "shop:app", **changes)
 
 
 @pytest.fixture
@@ -126,7 +132,7 @@ def test_what_is_no_text_is_refused_at_once(build: Build, tmp_path: Path, make: 
 
 
 def test_the_unit_may_write_where_the_release_is_made_and_nowhere_else(tmp_path: Path):
-    command = Build(app(tmp_path), "/srv/shop/releases/r1/app", "/srv/shop/environments").command()
+    command = Build(app(tmp_path, user="shop"), "/srv/shop/releases/r1/app", "/srv/shop/environments").command()
     assert (
         f"--property=ReadWritePaths={tmp_path}/.build/work /srv/shop/releases/r1/app /srv/shop/environments" in command
     )
@@ -143,10 +149,7 @@ def test_what_a_build_may_do_and_an_app_may_not_is_known():
     assert [value for name, value in BUILD if name == "SystemCallFilter"] == ["@system-service", "~@privileged"]
 
 
-def test_the_agent_runs_on_the_hosts_python_alone():
-    from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
-    from ansible_collections.flask_ops.production.plugins.module_utils._release import unpack as _unpack
-
-    for module in (_agent, _unpack):
-        assert "ansible" not in "\n".join(line for line in module.source().splitlines() if "import" in line)
-        subprocess.run([sys.executable, "-I", "-c", f"compile({module.source()!r}, 'x', 'exec')"], check=True)
+@pytest.mark.parametrize("modules", [(agent,), (unpack,), (secret_keys, app_settings, probe)])
+def test_a_program_needs_python_alone(modules: tuple[types.ModuleType, ...]):
+    definitions = program(*modules).removesuffix("module.main()\n")
+    subprocess.run([sys.executable, "-I", "-S", "-c", definitions], check=True)

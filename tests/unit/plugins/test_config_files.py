@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, sealed
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, encode_secret
 from ansible_collections.flask_ops.production.plugins.modules import config_files
 from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import described
@@ -161,7 +161,7 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
 
 def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[str, Any]:
     file = {
-        "dest": str(path), "state": "file", "content": sealed(content) if secret else content, "copy_of": None,
+        "dest": str(path), "state": "file", "content": encode_secret(content) if secret else content, "copy_of": None,
         "target": None, "mode": None, "item": None, "position": 0,
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
     }  # fmt: skip

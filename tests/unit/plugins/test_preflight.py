@@ -1,138 +1,158 @@
-"""What the pre-flight makes of an app's description: whether it may go live, and what the user reads."""
+"""The pre-flight: when an app is imported, and the reasons why it cannot be served."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils._release import builder as _builder
 from ansible_collections.flask_ops.production.plugins.module_utils._release import preflight as _preflight
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App
-
-SOUND = {
-    "framework": "flask",
-    "interface": "wsgi",
-    "middleware": ["Flask", "ProxyFix"],
-    "debug": False,
-    "settings": {"SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_HTTPONLY": True, "SESSION_COOKIE_SAMESITE": "Lax"},
-    "key": {"length": 43, "weak": "", "source": ""},
-    "fallback_keys": [],
-    "unused_keys": [],
-    "unread": [],
-    "static": [["static", "/static/"]],
-}
-
-
-def app(**changes: Any) -> App:
-    described: dict[str, Any] = {
-        "name": "shop",
-        "user": "shop",
-        "root": "/srv/shop",
-        "source": {},
-        "python": "",
-        "wsgi": "shop:app",
-    }
-    return App(**(described | changes))
-
-
-def judged(changes: dict[str, Any], **options: Any) -> list[tuple[str, bool]]:
-    return [(finding.name, finding.stops) for finding in _preflight.judge(app(**options), SOUND | changes)]
-
-
-def test_a_sound_app_gives_no_finding():
-    assert judged({}) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({"debug": True}, "debug_mode"),
-        ({"middleware": ["DebuggedApplication", "Flask", "ProxyFix"]}, "werkzeug_debugger"),
-        ({"key": {"length": 0, "weak": "", "source": ""}}, "no_secret_key"),
-        ({"key": {"length": 3, "weak": "known", "source": ""}}, "weak_secret_key"),
-        ({"key": {"length": 9, "weak": "short", "source": ""}}, "weak_secret_key"),
-        ({"key": {"length": 30, "weak": "monotonous", "source": ""}}, "weak_secret_key"),
-        ({"key": {"length": 30, "weak": "", "source": "config.py"}}, "secret_key_in_source"),
-        ({"fallback_keys": [{"length": 3, "weak": "known", "source": ""}]}, "weak_secret_key"),
-    ],
+from ansible_collections.flask_ops.production.plugins.module_utils._release import sandboxed as _sandboxed
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
+    ReleaseError,
 )
-def test_what_stops_a_release_unless_it_is_accepted_by_name(changes: dict[str, Any], name: str):
-    assert judged(changes) == [(name, True)]
-    assert judged(changes, accept_insecure=(name,)) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({"key": {"length": 16, "weak": "", "source": ""}}, "short_secret_key"),
-        ({"settings": SOUND["settings"] | {"SESSION_COOKIE_SECURE": False}}, "insecure_cookie"),  # type: ignore[operator]
-        ({"settings": SOUND["settings"] | {"SESSION_COOKIE_SECURE": "False"}}, "insecure_cookie"),  # type: ignore[operator]
-        ({"settings": SOUND["settings"] | {"SESSION_COOKIE_HTTPONLY": False}}, "cookie_without_httponly"),  # type: ignore[operator]
-        ({"settings": SOUND["settings"] | {"SESSION_COOKIE_SAMESITE": None}}, "cookie_without_samesite"),  # type: ignore[operator]
-        ({"middleware": ["Flask"]}, "no_proxy_fix"),
-        ({"unused_keys": ["FLASK_SECRET_KEY"]}, "unused_secret_key"),
-        ({"unread": ["FLASK_MAIL_SERVER"]}, "unread_settings"),
-    ],
+from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import Builder
+from ansible_collections.flask_ops.production.plugins.module_utils._release.preflight import (
+    explain,
+    probe_request,
 )
-def test_what_is_warned_of_unless_it_is_accepted_by_name(changes: dict[str, Any], name: str):
-    assert judged(changes) == [(name, False)]
-    assert judged(changes, accept_insecure=(name,)) == []
-    assert name in _preflight.FINDINGS
+from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
+    Release,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.sandboxed import run_in_sandbox
+
+from tests.unit.plugins.releases import SOUND, app, releases
 
 
-def test_an_app_that_is_not_described_is_not_judged():
-    assert _preflight.judge(app(), {"error": "RuntimeError"}) == []
-    assert _preflight.judge(app(), {"framework": "fastapi", "interface": "asgi", "middleware": ["FastAPI"]}) == []
+class LiveRelease:
+    """A live release, whose app is described by ``report``; ``imports`` counts the pre-flights."""
+
+    def __init__(self, root: Path) -> None:
+        options = {"environment_file": str(root / "environment"), "secret_names": ("FLASK_SECRET_KEY",)}
+        self.release = dataclasses.replace(releases(root, "r1"), app=app(root, **options))
+        self.report = json.dumps(SOUND | {"middleware": ["Flask"]})
+        self.imports = 0
+
+    def run(self, _release: Release, purpose: str, *_rest: Any) -> str:
+        assert purpose == "preflight"
+        self.imports += 1
+        return self.report
+
+    def ensure(self, **changes: Any) -> list[str]:
+        """The warnings of a run with some options changed."""
+        changed = dataclasses.replace(self.release.app, **changes)
+        builder = Builder(dataclasses.replace(self.release, app=changed))
+        builder.ensure()
+        return builder.warnings
 
 
-def test_a_key_that_is_not_used_is_named_with_the_way_to_use_it():
-    changes = {"key": {"length": 3, "weak": "known", "source": ""}, "unused_keys": ["FLASK_SECRET_KEY"]}
-    (finding,) = _preflight.judge(app(), SOUND | changes)
-    assert "FLASK_SECRET_KEY is given, but the app uses another SECRET_KEY" in finding.text
-    assert "app.config.from_prefixed_env()" in finding.text
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveRelease:
+    (tmp_path / "environment").write_text('FLASK_SECRET_KEY="geheimnis"\n')
+    (tmp_path / "current").symlink_to("releases/r1")
+    made = LiveRelease(tmp_path)
+    monkeypatch.setattr(_preflight, "run_in_sandbox", made.run)
+    monkeypatch.setattr(_preflight, "write", lambda path, content, *_rest: Path(path).write_bytes(content))
+    for claim in ("claim_shared", "claim_build_directory", "claim_releases"):
+        monkeypatch.setattr(_builder, claim, lambda _app: False)
+    monkeypatch.setattr(_builder, "mark_live", lambda _app: None)
+    monkeypatch.setattr(Release, "complete", True)
+    return made
 
 
-def test_quart_gets_advice_of_its_own():
-    changes = {"framework": "quart", "middleware": ["Quart"], "key": {"length": 0, "weak": "", "source": ""}}
-    (finding,) = _preflight.judge(app(), SOUND | changes)
-    assert "QUART_SECRET_KEY" in finding.text
-    assert "FLASK" not in finding.text
-
-
-def test_django_gets_advice_of_its_own():
-    settings = {**SOUND["settings"], "CSRF_COOKIE_SECURE": False, "SECURE_PROXY_SSL_HEADER": None}  # type: ignore[dict-item]
-    changes = {"framework": "django", "key": {"length": 0, "weak": "", "source": ""}, "settings": settings}
-    found = _preflight.judge(app(), SOUND | changes)
-    assert [finding.name for finding in found] == ["no_secret_key", "insecure_cookie", "no_proxy_fix"]
-    assert "settings.py" in found[0].text
-    assert "FLASK" not in str(found)
-
-
-# --- static files ---------------------------------------------------------------------------------------------------
+def test_a_live_release_is_judged_once_and_warned_of_once(live: LiveRelease):
+    (warning,) = live.ensure()
+    assert "ProxyFix" in warning
+    assert live.ensure() == []
+    assert live.imports == 1
 
 
 @pytest.mark.parametrize(
-    ("static", "options", "expected"),
+    "change",
     [
-        ([["static", "/static/"]], {"static_path": "static"}, ""),
-        ([["shop/static", "/static/"]], {"static_path": "shop/static"}, ""),
-        ([["/srv/shop/x/site-packages/shop/static", "/static/"]], {"static_path": "src/shop/static"}, ""),
-        ([["static", "/static/"]], {"static_path": "dist"}, "from static.path, dist, but the app's files for it are in static"),
-        ([["static", "/static/"]], {"static_path": "dist", "static_url": "/dist/"}, ""),
-        ([["static", "/assets/"]], {"static_path": "static"}, "Set static.url: /assets/"),
-        ([["static", "/"], ["a/static", "/a/"]], {"static_path": "a/static", "static_url": "/a/"}, ""),
-        ([["static", "/static/"]], {}, ""),
-        ([["", "/static/"]], {"static_path": "static"}, ""),
+        {"wsgi": "shop:other"}, {"worker_class": "sync"}, {"server": "waitress"}, {"deadline": 200},
+        {"sandbox": (("PrivateTmp", "yes"),)}, {"given": ("X",)}, {"static_url": "/assets/"},
+        {"accept_insecure": ("no_proxy_fix",)},
     ],
 )  # fmt: skip
-def test_static_files_that_never_reach_a_visitor(static: list[list[str]], options: dict[str, str], expected: str):
-    found = _preflight.judge(app(**options), SOUND | {"static": static})
-    assert [finding.name for finding in found] == (["static_url"] if expected else [])
-    assert expected in str(found)
+def test_a_changed_setting_of_a_live_release_is_judged_and_its_warnings_are_known(
+    live: LiveRelease, change: dict[str, Any]
+):
+    live.ensure()
+    assert live.ensure(**change) == []
+    assert live.imports == 2
 
 
-# --- what cannot be served ------------------------------------------------------------------------------------------------
+def test_a_changed_environment_of_a_live_release_is_judged(live: LiveRelease):
+    live.ensure()
+    Path(live.release.app.environment_file).write_text("")
+    live.report = json.dumps(SOUND | {"key": {"length": 0, "weak": "", "source": ""}})
+    for _run in range(2):
+        with pytest.raises(
+            ReleaseError, match=r"pre-flight of release r1 failed; r1 still serves.*It has no SECRET_KEY"
+        ):
+            live.ensure()
+    assert live.ensure(accept_insecure=("no_secret_key", "no_proxy_fix")) == []
+
+
+def test_an_app_is_judged_again_when_a_secret_file_of_its_changes(live: LiveRelease, tmp_path: Path):
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    # A file that is new, changed, and gone.
+    for text in ("1", "2", None):
+        (directory / "client.pem").write_text(text) if text else (directory / "client.pem").unlink()
+        for _run in range(2):
+            live.ensure(credentials_directory=str(directory))
+    assert live.imports == 3
+
+
+def test_pre_flight_and_migration_get_the_secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls: list[list[str]] = []
+    monkeypatch.setattr(_sandboxed, "run", lambda argv, **_rest: calls.append(argv))
+    monkeypatch.setattr(_sandboxed, "wait_until_gone", lambda *_: None)
+    (tmp_path / "google.json").write_text("canary")
+    (tmp_path / "secrets.json").write_text("{}")
+    described = app(tmp_path, credentials_directory=str(tmp_path))
+    run_in_sandbox(dataclasses.replace(releases(tmp_path, "r1"), app=described), "migrate", ["x"], 9, "x")
+    assert [word for word in calls[0] if "LoadCredential" in word] == [
+        f"--property=LoadCredential={name}:{tmp_path}/{name}" for name in ("google.json", "secrets.json")
+    ]
+    assert "canary" not in str(calls)
+
+
+def test_every_finding_stops_a_release_where_that_is_asked_for(live: LiveRelease):
+    with pytest.raises(ReleaseError, match=r"\[no_proxy_fix\]\n=> accept_insecure: \[no_proxy_fix\] releases it"):
+        live.ensure(fail_on_insecure=True)
+
+
+@pytest.mark.parametrize("answer", ["", "words", "[]\nwords"])
+def test_a_pre_flight_without_a_result_is_an_error_that_names_app_and_step(live: LiveRelease, answer: str):
+    live.report = answer
+    with pytest.raises(
+        ReleaseError, match=r"^shop: pre-flight of release r1 failed; r1 still serves. The pre-flight of"
+    ):
+        live.ensure()
+
+
+def test_an_error_shows_no_secret(live: LiveRelease):
+    live.report = json.dumps({"failure": {"kind": "error", "lines": ["ValueError: geheimnis"]}, "output": "geheimnis"})
+    with pytest.raises(ReleaseError) as error:
+        live.ensure()
+    assert "geheimnis" not in str(error.value)
+
+
+def test_a_full_disk_stops_neither_pre_flight_nor_the_way_back(live: LiveRelease, monkeypatch: pytest.MonkeyPatch):
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_preflight, "write", full)
+    monkeypatch.setattr(_builder, "keep_static", full)
+    Path(live.release.app.root, "current").unlink()
+    Path(live.release.app.root, "current").symlink_to("releases/r0")
+    assert [word for word in live.ensure() if "static files" in word and "No space left" in word]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +174,7 @@ def test_static_files_that_never_reach_a_visitor(static: list[list[str]], option
     ],
 )  # fmt: skip
 def test_why_an_app_cannot_be_imported(failed: dict[str, Any], words: str):
-    text = _preflight.explain(app(), {"failure": failed, "output": ""})
+    text = explain(app(), {"failure": failed, "output": ""})
     assert text.startswith('wsgi: "shop:app" ')
     assert words in text
 
@@ -174,7 +194,7 @@ def test_why_an_app_cannot_be_imported(failed: dict[str, Any], words: str):
     ],
 )
 def test_an_app_that_the_server_cannot_call(told: dict[str, Any], options: dict[str, str], advice: str):
-    text = _preflight.explain(app(**options), told)
+    text = explain(app(**options), told)
     assert (advice in text, bool(text)) == (True, bool(advice))
 
 
@@ -183,7 +203,7 @@ def test_what_the_app_printed_is_quoted_without_its_secrets(tmp_path: Path):
     environment.write_text('DB_URL="db://me:geh\\"eim@db"\nMODE="production"\n')
     described = app(environment_file=str(environment), secret_names=("DB_URL",))
     output = 'production: \x1b[31mcannot connect\x1b[0m to db://me:geh"eim@db'
-    text = _preflight.explain(described, {"failure": {"kind": "exit", "status": 1}, "output": output})
+    text = explain(described, {"failure": {"kind": "exit", "status": 1}, "output": output})
     assert text.endswith("It printed:\nproduction: cannot connect to ***")
 
 
@@ -192,7 +212,7 @@ def test_a_secret_of_several_lines_is_masked_also_line_by_line(tmp_path: Path):
     environment.write_text('KEY="-----BEGIN KEY-----\ncanaryabcdefghijklm\n-----END KEY-----\n"\nA="canary"\n')
     described = app(environment_file=str(environment), secret_names=("KEY",))
     failed = {"kind": "error", "lines": ["ValueError: canaryabcdefghijklm"]}
-    assert "canary" not in _preflight.explain(described, {"failure": failed, "output": "canaryabcdefghijklm"})
+    assert "canary" not in explain(described, {"failure": failed, "output": "canaryabcdefghijklm"})
 
 
 def test_secret_files_are_masked_with_their_lines_and_the_values_in_them(tmp_path: Path):
@@ -203,11 +223,11 @@ def test_secret_files_are_masked_with_their_lines_and_the_values_in_them(tmp_pat
     (tmp_path / "secrets.json").write_text(json.dumps({"TOKEN": "canary-4"}))
     described = app(credentials_directory=str(tmp_path))
     output = f"{key}: account canaryabcdefghijklm canary2abcdefghijklm canary-3 canary-4"
-    text = _preflight.explain(described, {"failure": {"kind": "exit", "status": 1}, "output": output})
+    text = explain(described, {"failure": {"kind": "exit", "status": 1}, "output": output})
     assert "canary" not in text
     assert "account" in text
 
 
 @pytest.mark.parametrize(("deadline", "limit"), [(1, 120), (60, 120), (300, 300)])
 def test_the_limit_follows_the_deadline_of_the_health_check(deadline: int, limit: int):
-    assert _preflight.request(app(deadline=deadline))["limit"] == limit
+    assert probe_request(app(deadline=deadline))["limit"] == limit

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._release import probe as _probe
+from ansible_collections.flask_ops.production.plugins.module_utils._release import app_settings, probe, secret_keys
+from ansible_collections.flask_ops.production.plugins.module_utils._release.program import program
 
 KEY = "canary-0f1e2d3c4b5a69788796a5b4"
 
@@ -51,7 +52,7 @@ def told(
     (tmp_path / "shop.py").write_text(code)
     asked = json.dumps({"wsgi": wsgi, "limit": limit, "given": given})
     done = subprocess.run(
-        [sys.executable, "-c", _probe.source(), asked],
+        [sys.executable, "-c", program(secret_keys, app_settings, probe), asked],
         cwd=tmp_path,
         env={**os.environ, **env},
         capture_output=True,
@@ -273,7 +274,7 @@ def test_a_framework_of_ones_own_is_served_however_odd(tmp_path: Path):
     ],
 )  # fmt: skip
 def test_a_key_that_others_know_or_guess(key: str | bytes):
-    assert _probe.weakness(_probe.plain(key))
+    assert secret_keys.weakness(secret_keys.as_text(key))
 
 
 def test_random_keys_are_good():
@@ -283,7 +284,7 @@ def test_random_keys_are_good():
         b"\x8a\xf1\x03\x9c\xee\x17\xd4\x5b\xa0\x66\x2f\xc8\x91\x3d\x7e\x04", "ohX7eeNg9aiK3quu", "KEY-that-Nobody9f2b71Xc",
         "correct horse battery staple orbit velvet", "shop-secret-9f8a7b6c5d4e3f2a1b0c", "dev-9f8a7b6c5d4e3f2a1b0c",
     ):  # fmt: skip
-        assert _probe.weakness(_probe.plain(key)) == ""
+        assert secret_keys.weakness(secret_keys.as_text(key)) == ""
 
 
 @pytest.mark.parametrize("make", ["token_hex", "token_urlsafe"])
@@ -294,7 +295,7 @@ def test_a_random_key_is_never_taken_for_a_bad_one(make: str):
     for number in range(3000):
         digest = hashlib.sha256(str(number).encode()).digest()
         key = digest[:16].hex() if make == "token_hex" else base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
-        assert _probe.weakness(key) == "", key
+        assert secret_keys.weakness(key) == "", key
 
 
 @pytest.mark.parametrize(

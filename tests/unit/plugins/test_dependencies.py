@@ -1,4 +1,4 @@
-"""Which dependencies an app has, and which releases share a virtual environment."""
+"""What an app needs, by the files of its source, and which releases share an environment."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils._release import dependencies as _dependencies
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
     App,
     ReleaseError,
     build_environment,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build, without_password
-from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import (
+from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
+from ansible_collections.flask_ops.production.plugins.module_utils._release.dependencies import (
     Dependencies,
-    Environment,
+    distribution,
     excludes,
     refuse_conflict,
-    unused,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import dependencies as needed
-from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import (
-    requirement_files as files_of,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import Environment
+from ansible_collections.flask_ops.production.plugins.module_utils._release.masking import without_passwords
+
+from tests.unit.plugins.releases import app
 
 VIRTUAL = 'source = { virtual = "." }\n'
+
+
 EDITABLE = 'source = { editable = "." }\n'
 
 
-def app(**changes: Any) -> App:
-    described: dict[str, Any] = {
-        "name": "shop", "user": "shop", "root": "/srv/shop", "source": {"git": "x"}, "python": "/usr/bin/python3", "wsgi": "shop:app",
-    }  # fmt: skip
-    return App(**(described | changes))
+PROJECT = '[project]\nname = "shop"\nversion = "1"\n[build-system]\nrequires = ["flit_core"]\n'
 
 
 def written(code: Path, files: dict[str, str]) -> str:
@@ -58,11 +56,11 @@ class Reader:
 
 
 def dependencies(of: App, code: str) -> Dependencies:
-    return needed(of, code, Reader(code).read)
+    return _dependencies.dependencies(of, code, Reader(code).read)
 
 
 def requirement_files(code: str, names: list[str]) -> tuple[list[str], bool]:
-    return files_of(Reader(code).read, names)
+    return _dependencies.requirement_files(Reader(code).read, names)
 
 
 def digest(code: str, release: str = "r1", **changes: Any) -> str:
@@ -159,66 +157,6 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, files: dict[str, str], cha
         dependencies(app(**changes), written(tmp_path, files))
 
 
-def test_an_environment_goes_when_no_release_links_to_it(tmp_path: Path):
-    for name in ("used", "unused"):
-        (tmp_path / "environments" / name).mkdir(parents=True)
-    (tmp_path / "releases" / "r1").mkdir(parents=True)
-    (tmp_path / "releases" / "r1" / "venv").symlink_to("../../environments/used")
-    found = unused(app(root=str(tmp_path)), [str(tmp_path / "releases" / "r1")])
-    assert found == [str(tmp_path / "environments" / "unused")]
-
-
-def test_proxies_reach_a_build_and_no_other_variable_does(monkeypatch: pytest.MonkeyPatch):
-    for name in ("https_proxy", "NO_PROXY", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, f"value of {name}")
-    environment = build_environment(app())
-    assert environment["https_proxy"] == "value of https_proxy"
-    assert "NO_PROXY" in environment
-    assert "AWS_SECRET_ACCESS_KEY" not in environment
-
-
-def test_a_build_makes_no_file_older_than_a_zip_can_hold():
-    assert int(build_environment(app())["SOURCE_DATE_EPOCH"]) >= 315532800
-
-
-def test_a_password_is_taken_out_of_what_a_program_says():
-    url = "https://me:canary@packages.example.com/simple/"
-    assert "canary" not in without_password(f"cannot read {url}; canary is wrong", url)
-    assert without_password("as it is", "https://packages.example.com/") == "as it is"
-
-
-# --- what serves the app ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["gunicorn<27", "gunicorn (<24,>=20)", "gunicorn==21.2.0", "gunicorn==23.*", "gunicorn~=23.0", "gunicorn<=26.1"],
-)
-def test_a_dependency_that_does_not_admit_the_server_is_named_with_a_way_out(line: str):
-    with pytest.raises(ReleaseError, match=r"^mlflow needs gunicorn.* set server: waitress for this app\.$"):
-        refuse_conflict("gunicorn", "27.0.1", [["flask", "gunicorn"], ["mlflow", line]])
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "gunicorn",
-        "gunicorn>=20",
-        "gunicorn!=25.0",
-        "gunicorn<28",
-        "gunicorn~=27.0",
-        "gunicorn[gevent]>20; python_version<'3.12'",
-    ],
-)
-def test_a_dependency_that_admits_the_server_is_not_in_the_way(line: str):
-    assert not excludes(line, "27.0.1")
-
-
-# --- what is chosen, and src layouts -----------------------------------------------------------------------------------
-
-PROJECT = '[project]\nname = "shop"\nversion = "1"\n[build-system]\nrequires = ["flit_core"]\n'
-
-
 def environment(code: str, **changes: Any) -> Environment:
     return Environment(app(**changes), code, "r1", "cpython-313", cast("Build", Reader(code)))
 
@@ -259,3 +197,61 @@ def test_packages_can_be_added_to_what_the_source_lists(tmp_path: Path):
     found = dependencies(app(source={"pypi": "superset==6.1"}, constraints="constraints.txt", **more), code)
     assert found.arguments == ["superset==6.1", "psycopg2-binary==2.9.9", "--constraint", f"{code}/constraints.txt"]
     assert found.files == ["constraints.txt"]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "name"),
+    [
+        ("gunicorn==27.0.1", "gunicorn"),
+        ("gunicorn[gevent]==27.0.1 --hash=sha256:00", "gunicorn"),
+        ("  flask-login>=1", "flask-login"),
+        ("zope.interface ; python_version > '3'", "zope.interface"),
+        ("a_b@https://example.com/a.whl", "a_b"),
+        ("gunicorn", "gunicorn"),
+    ],
+)
+def test_the_distribution_of_a_requirement(requirement: str, name: str):
+    assert distribution(requirement) == name
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["gunicorn<27", "gunicorn (<24,>=20)", "gunicorn==21.2.0", "gunicorn==23.*", "gunicorn~=23.0", "gunicorn<=26.1"],
+)
+def test_a_dependency_that_does_not_admit_the_server_is_named_with_a_way_out(line: str):
+    with pytest.raises(ReleaseError, match=r"^mlflow needs gunicorn.* set server: waitress for this app\.$"):
+        refuse_conflict("gunicorn", "27.0.1", [["flask", "gunicorn"], ["mlflow", line]])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gunicorn",
+        "gunicorn>=20",
+        "gunicorn!=25.0",
+        "gunicorn<28",
+        "gunicorn~=27.0",
+        "gunicorn[gevent]>20; python_version<'3.12'",
+    ],
+)
+def test_a_dependency_that_admits_the_server_is_not_in_the_way(line: str):
+    assert not excludes(line, "27.0.1")
+
+
+def test_proxies_reach_a_build_and_no_other_variable_does(monkeypatch: pytest.MonkeyPatch):
+    for name in ("https_proxy", "NO_PROXY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, f"value of {name}")
+    environment = build_environment(app())
+    assert environment["https_proxy"] == "value of https_proxy"
+    assert "NO_PROXY" in environment
+    assert "AWS_SECRET_ACCESS_KEY" not in environment
+
+
+def test_a_build_makes_no_file_older_than_a_zip_can_hold():
+    assert int(build_environment(app())["SOURCE_DATE_EPOCH"]) >= 315532800
+
+
+def test_a_password_is_taken_out_of_what_a_program_says():
+    url = "https://me:canary@packages.example.com/simple/"
+    assert "canary" not in without_passwords(f"cannot read {url}; canary is wrong", url)
+    assert without_passwords("as it is", "https://packages.example.com/") == "as it is"
