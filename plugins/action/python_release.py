@@ -10,7 +10,7 @@ import tempfile
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import encode_secret
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
 from ansible_collections.flask_ops.production.plugins.plugin_utils._release.archive import (
     checksum,
     file_checksum,

@@ -97,8 +97,9 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.proce
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, Entry, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import FILE_OPTIONS, Entry
 
 # What the action plugin of the same name makes of the documented options: one entry an app, rendered.
 APP = {

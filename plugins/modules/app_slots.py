@@ -113,8 +113,9 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import Switch
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, Entry, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import FILE_OPTIONS, Entry
 
 FILE = {**FILE_OPTIONS, "secret": {"type": "bool", "default": False}}
 

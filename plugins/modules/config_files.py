@@ -169,16 +169,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import forget, remember, remembered
+from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import is_active, reload_unit
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import (
     FILE_OPTIONS,
     Change,
     Entry,
     Transaction,
-    set_umask,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import forget, remember, remembered
-from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import is_active, reload_unit
-from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
 UNITS = "/etc/systemd/system/"
 """systemd reads the files below it only at a daemon-reload."""

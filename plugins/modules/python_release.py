@@ -145,9 +145,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import decode_secret, set_umask
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run, Step
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import decode_secret
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import Builder
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release, find, resolve

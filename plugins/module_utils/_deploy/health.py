@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry
 
 NGINX_RELOAD_TIMEOUT = 10
 """Seconds within which nginx serves by its new configuration after a reload."""

@@ -20,9 +20,6 @@ import typing as t
 from ansible_collections.flask_ops.production.plugins.module_utils._host import pending as _pending
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
-    Entry,
-    State,
-    Transaction,
     ensure_directory,
     link,
     own,
@@ -30,6 +27,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.files i
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Run, Step
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import INACTIVE, Systemd, systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry, State, Transaction
 
 DEPLOYS = "/var/log/flask-ops/deploys.jsonl"
 """One line for each switch on this host, also for one that failed."""

@@ -30,9 +30,9 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outco
     Rollback,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry, Transaction
 from ansible_collections.flask_ops.production.plugins.module_utils._host.ownership import MARKER
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import INACTIVE, UNITS
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry, Transaction
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.health import Health
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry
 
 SLOTS = ("blue", "green")
 

@@ -41,7 +41,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots
     without_slot,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry
 
 KILL_DELAY = 5
 """Seconds between the end of ``graceful_timeout`` and the kill by systemd, as in the template of the service."""

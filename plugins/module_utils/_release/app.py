@@ -12,8 +12,8 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import packed
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import packed
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import proxies
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import typing as t
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import State
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import State
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App
 
 

@@ -16,7 +16,8 @@ import re
 import typing as t
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import both_ends
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import State, write
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import write
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import State
 from ansible_collections.flask_ops.production.plugins.module_utils._release import app_settings, probe, secret_keys
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.findings import evaluate

@@ -12,7 +12,7 @@ import typing as t
 import zlib
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import encode_secret
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.zipapp import zipapp
 
 Render = t.Callable[[str, dict[str, t.Any]], str]

@@ -1,7 +1,8 @@
-"""What the tests of builds share."""
+"""Fixtures of the tests of plugins."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,3 +32,10 @@ def build_of() -> Iterator[Callable[[App], Build]]:
     yield start
     for build in started:
         build.end()
+
+
+@pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)

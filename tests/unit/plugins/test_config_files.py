@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import FILE_OPTIONS, encode_secret
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import FILE_OPTIONS
 from ansible_collections.flask_ops.production.plugins.modules import config_files
 from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import described

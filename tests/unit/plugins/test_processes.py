@@ -18,10 +18,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.proce
     Processes,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Change, Entry, State
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
 from ansible_collections.flask_ops.production.plugins.module_utils._host.ownership import MARKER
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import UNITS
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Change, Entry, State
 from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import command_line, on_host, units
 from hypothesis import given
 from hypothesis import strategies as st

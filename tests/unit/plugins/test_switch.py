@@ -20,8 +20,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outco
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots import SLOTS, SlotApp, other_slot
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import Switch
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Entry, State
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry, State
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import last_deploys
 from hypothesis import settings
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import Change, Entry, State
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Change, Entry, State
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task import files
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.zipapp import PACKAGE, sources, zipapp
 

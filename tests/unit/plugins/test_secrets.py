@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.basic import heuristic_log_sanitize
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import decode_secret, encode_secret
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import decode_secret, encode_secret
 from hypothesis import given
 from hypothesis import strategies as st
 
