@@ -170,7 +170,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import forget, remember, remembered
+from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import (
+    clear_pending,
+    is_pending,
+    mark_pending,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import is_active, reload_unit
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import (
@@ -226,7 +230,7 @@ def bring_to_state(params: dict, check_mode: bool) -> dict:
     """Plan, apply, validate, reload; or take everything back."""
     wanted, units = entries(params, must_exist=not check_mode), params["reload"] or []
     changes, idle = Transaction(wanted).plan(), [unit for unit in units if not is_active(unit)]
-    unread = [unit for unit in units if remembered(unit)]
+    unread = [unit for unit in units if is_pending(unit)]
     unwanted = [unit for unit in params["stop"] or [] if is_active(unit)]
     result: dict[str, t.Any] = {
         "changed": bool(changes or unread or idle or unwanted),
@@ -263,7 +267,7 @@ def carry_out(
     """
     units = params["reload"] or []
     for unit in units:
-        remember(unit)
+        mark_pending(unit)
     try:
         transaction, changes, failures = apply_valid(wanted, params)
     except CommandError as error:
@@ -358,7 +362,7 @@ def explained(message: str, wanted: list[Entry]) -> str:
 def forget_all(units: list[str], unread: list[str]) -> None:
     for unit in units:
         if unit not in unread:
-            forget(unit)
+            clear_pending(unit)
 
 
 def entries(params: dict, must_exist: bool) -> list[Entry]:

@@ -139,7 +139,7 @@ def main() -> None:
     )
     try:
         found, apps = foreign(module.params), ownership.deployed_apps()
-        users = [account["name"] for account in module.params["accounts"] if ownership.exists(account["name"])]
+        users = [account["name"] for account in module.params["accounts"] if ownership.user_exists(account["name"])]
     except (CommandError, OSError) as error:
         module.fail_json(msg=f"Cannot find out what belongs to the apps: {error}")
     module.exit_json(changed=False, ansible_facts=facts(), seconds=time.time(), foreign=found, apps=apps, users=users)
@@ -147,12 +147,12 @@ def main() -> None:
 
 def foreign(params: dict) -> dict[str, str]:
     """What somebody else has of the names that are asked for, each with the reason."""
-    reasons = {account["name"]: ownership.account(**account) for account in params["accounts"]}
-    reasons |= {path: ownership.directory(path) for path in params["directories"]}
-    reasons |= {path: ownership.file(path) for path in params["files"]}
+    reasons = {account["name"]: ownership.account_conflict(**account) for account in params["accounts"]}
+    reasons |= {path: ownership.directory_conflict(path) for path in params["directories"]}
+    reasons |= {path: ownership.file_conflict(path) for path in params["files"]}
     # A host without systemd is refused by its facts.
     if os.path.isdir("/run/systemd/system"):
-        reasons |= ownership.units(params["units"])
+        reasons |= ownership.unit_conflicts(params["units"])
     return {name: reason for name, reason in reasons.items() if reason}
 
 

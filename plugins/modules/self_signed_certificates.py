@@ -110,7 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._certificates.self_signed import ensure_sites
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import remember
+from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import mark_pending
 
 SITE = {
     "name": {"type": "str", "required": True},
@@ -144,7 +144,7 @@ def main() -> None:
     except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     if changed and module.params["reload"] and not module.check_mode:
-        remember(module.params["reload"])
+        mark_pending(module.params["reload"])
     module.exit_json(changed=bool(changed), changed_sites=changed, failures=failures)
 
 

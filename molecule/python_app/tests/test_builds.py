@@ -100,7 +100,7 @@ def test_projects_of_every_build_backend_are_installed(host, play, tmp_path):
     broken = {**apps[-3], "build": {"command": "python no_such_file.py"}}
     failed = play(CONVERGE, python_app_apps=[broken], python_app_extra_requirements=[])
     assert failed.status != 0
-    assert "'python no_such_file.py' ended with status 2" in failed.output
+    assert "'python no_such_file.py' exited with status 2" in failed.output
     for place in ("releases", "environments"):
         assert host.check_output(f"ls /srv/by-list/{place}").count("\n") == 0
 

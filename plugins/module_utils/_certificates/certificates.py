@@ -38,7 +38,7 @@ from dataclasses import asdict, dataclass, field, fields
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     ensure_directory,
-    exclusive,
+    host_lock,
     link,
     make_directories,
     remove,
@@ -841,7 +841,7 @@ def publish(results: t.Iterable[Result], settings: Settings) -> None:
 def lock() -> t.Iterator[None]:
     """One at a time: the timer, or a run of Ansible. The second waits."""
     set_umask()
-    with exclusive(LOCK):
+    with host_lock(LOCK):
         yield
 
 

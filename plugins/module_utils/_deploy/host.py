@@ -122,14 +122,14 @@ class Host(Systemd):
         return t.cast("Run", self._run).lock(app, LOCK_TIMEOUT)
 
     def mark_pending(self, unit: str) -> None:
-        _pending.remember(unit)
+        _pending.mark_pending(unit)
 
     def is_pending(self, unit: str) -> bool:
         """Whether a unit still runs with files of before."""
-        return _pending.remembered(unit)
+        return _pending.is_pending(unit)
 
     def clear_pending(self, unit: str) -> None:
-        _pending.forget(unit)
+        _pending.clear_pending(unit)
 
     def server_version(self, server: str, venv: str) -> str:
         """The version of a server in a virtual environment; empty where there is none.

@@ -207,7 +207,7 @@ ADVICE: tuple[tuple[str, str | Advice], ...] = (
     (r"No space left on device|Errno 28", "the disk is full: df -h shows which; python_app_keep_releases limits how many releases are kept."),
     (r"Disk quota exceeded", "the app's user has used up its disk quota."),
     (
-        r"Cannot allocate memory|MemoryError|oom-kill|Killed signal terminated program|died by signal SIGKILL|ended with status 137",
+        r"Cannot allocate memory|MemoryError|oom-kill|Killed signal terminated program|died by signal SIGKILL|exited with status 137",
         "probably the host's memory was used up: see journalctl -k, and raise limits.memory_max, or the memory of the host.",
     ),
     (r"Address already in use", "another process has that port. An app must not open ports of its own while it is imported."),

@@ -48,7 +48,7 @@ def run(
     :param shown: the command as the user wrote it, for errors; by default the beginning of ``argv``.
     :raises CommandError: with the first and last lines that the program printed.
     """
-    command = shown or words(argv)
+    command = shown or command_prefix(argv)
     as_user: dict[str, t.Any] = {"user": user, "group": group or user, "extra_groups": []} if user else {}
     try:
         done = subprocess.run(
@@ -65,16 +65,16 @@ def run(
     except FileNotFoundError as error:
         raise CommandError(f"{argv[0]} is not installed on this host") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"'{command}' did not end within {timeout:g} s") from error
+        raise CommandError(f"'{command}' timed out after {timeout:g} s") from error
     if done.returncode:
-        raise CommandError(failed(command, done.returncode, decoded(done.stdout), decoded(done.stderr)))
+        raise CommandError(error_text(command, done.returncode, decoded(done.stdout), decoded(done.stderr)))
     return (done.stdout + (done.stderr if warnings else b"")).decode("utf-8", "replace")
 
 
-def distinct(text: str) -> str:
+def last_occurrences(text: str) -> str:
     """Each line once, in its last place. Lines that differ in numbers, such as a time, only, are the same.
 
-    >>> distinct("[10:00:01] no\\n[10:00:02] no\\nbut why")
+    >>> last_occurrences("[10:00:01] no\\n[10:00:02] no\\nbut why")
     '[10:00:02] no\\nbut why'
     """
     last: dict[str, str] = {}
@@ -86,25 +86,25 @@ def distinct(text: str) -> str:
     return "\n".join(last.values())
 
 
-def failed(command: str, status: int, stdout: str, stderr: str) -> str:
+def error_text(command: str, status: int, stdout: str, stderr: str) -> str:
     """The error of a command, with both ends of what it printed."""
     # Each by itself: a reason on standard error must not be lost behind a long output.
-    quoted = "\n".join(filter(None, (both_ends(stdout), both_ends(stderr))))
-    return f"'{command}' {ending(status)}{':' if quoted else ''}\n{quoted}".rstrip()
+    quoted = "\n".join(filter(None, (head_and_tail(stdout), head_and_tail(stderr))))
+    return f"'{command}' {exit_text(status)}{':' if quoted else ''}\n{quoted}".rstrip()
 
 
 def decoded(output: bytes) -> str:
     return output.decode("utf-8", "replace")
 
 
-def ending(status: int) -> str:
+def exit_text(status: int) -> str:
     """How a program ended.
 
-    >>> ending(3), ending(-11)
-    ('ended with status 3', 'died by signal SIGSEGV')
+    >>> exit_text(3), exit_text(-11)
+    ('exited with status 3', 'died by signal SIGSEGV')
     """
     if status >= 0:
-        return f"ended with status {status}"
+        return f"exited with status {status}"
     with contextlib.suppress(ValueError):
         return f"died by signal {signal.Signals(-status).name}"
     return f"died by signal {-status}"
@@ -148,10 +148,10 @@ def _without_repetitions(lines: list[str], longest: int = 30) -> list[str]:
     return kept
 
 
-def both_ends(text: str, first: int = FIRST_LINES, last: int = LAST_LINES) -> str:
+def head_and_tail(text: str, first: int = FIRST_LINES, last: int = LAST_LINES) -> str:
     """The first and the last lines of an output: a reason may stand at either end.
 
-    >>> both_ends("a\\nb\\nc\\nd\\ne", 1, 2)
+    >>> head_and_tail("a\\nb\\nc\\nd\\ne", 1, 2)
     'a\\n... 2 lines left out ...\\nd\\ne'
     """
     lines = readable_lines(text)
@@ -193,6 +193,6 @@ def _without_consequences(lines: list[str]) -> list[str]:
     return kept
 
 
-def words(argv: t.Sequence[str]) -> str:
+def command_prefix(argv: t.Sequence[str]) -> str:
     """Enough of a command to recognise it; never all of it, since arguments may be long."""
     return " ".join(argv[:4]) + (" ..." if len(argv) > 4 else "")

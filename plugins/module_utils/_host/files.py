@@ -68,7 +68,7 @@ def ensure_directory(path: str, mode: int = 0o755, owner: str = "", group: str =
 
 
 @contextlib.contextmanager
-def private(path: str) -> t.Iterator[t.IO[str]]:
+def lock_file(path: str) -> t.Iterator[t.IO[str]]:
     """A file to lock, which nobody but root can open. It is created where it is missing."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+", encoding="utf-8") as stream:
@@ -77,10 +77,10 @@ def private(path: str) -> t.Iterator[t.IO[str]]:
 
 
 @contextlib.contextmanager
-def exclusive(path: str) -> t.Iterator[None]:
+def host_lock(path: str) -> t.Iterator[None]:
     """Hold a lock of the host as a whole; a second process waits for it."""
     ensure_directory(os.path.dirname(path))
-    with private(path) as stream:
+    with lock_file(path) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 

@@ -26,7 +26,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, private
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, lock_file
 
 LOCKS = "/run/flask-ops"
 
@@ -73,7 +73,7 @@ class Run:
         :raises LockedError: when that run does not end in time, or has taken over from this one.
         """
         ensure_directory(LOCKS)
-        with private(os.path.join(LOCKS, f"{app}.lock")) as stream:
+        with lock_file(os.path.join(LOCKS, f"{app}.lock")) as stream:
             record = self._wait(app, stream, patience)
             step = Step(self.last)
             before = record.get("over", [])
@@ -108,7 +108,7 @@ class Run:
             if not working:
                 if self.id in record.get("over", ()):
                     raise LockedError(
-                        f"{app}: {_who(record)} has taken over this app, since this run had been idle for more than "
+                        f"{app}: {_holder(record)} has taken over this app, since this run had been idle for more than "
                         f"{self.idle:g} s. This run changed nothing more of it. Run again when that one is done."
                     )
                 idle_for = time.monotonic() - record.get("active", 0)
@@ -117,7 +117,7 @@ class Run:
                 fcntl.flock(stream, fcntl.LOCK_UN)
             if time.monotonic() >= deadline:
                 raise LockedError(
-                    f"{app}: {_who(record)} works on this app. Waited {patience:g} s for it; nothing was changed. Run "
+                    f"{app}: {_holder(record)} works on this app. Waited {patience:g} s for it; nothing was changed. Run "
                     "again when that one is done."
                 )
             time.sleep(0.2)
@@ -149,7 +149,7 @@ def _write(stream: t.IO[str], record: dict[str, t.Any]) -> None:
     stream.flush()
 
 
-def _who(record: dict[str, t.Any]) -> str:
+def _holder(record: dict[str, t.Any]) -> str:
     if not record:
         return "another run"
     return f"{record['by']} (ansible-playbook, process {record['process']}, since {record['since']})"

@@ -1,6 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose the users, directories, files and units are that have an app's name.
+"""Conflicts: users, directories, files and units that have an app's name and belong to somebody else.
 
 What this collection creates bears a mark: the comment and home of a user, a file in a directory, a line in a file.
 Anything else of that name belongs to somebody else, and is neither changed nor removed.
@@ -52,7 +52,7 @@ def deployed_apps() -> list[str]:
     return [name for name in names if any(os.path.isdir(f"{SLOTS}/{name}/{slot}") for slot in ("blue", "green"))]
 
 
-def exists(name: str) -> bool:
+def user_exists(name: str) -> bool:
     """Whether the host has a user of this name."""
     try:
         return bool(pwd.getpwnam(name))
@@ -60,7 +60,7 @@ def exists(name: str) -> bool:
         return False
 
 
-def account(name: str, comment: str, home: str) -> str:
+def account_conflict(name: str, comment: str, home: str) -> str:
     """Why a user or a group of this name is not the app's; empty where it is, and where there is neither."""
     try:
         user = pwd.getpwnam(name)
@@ -77,7 +77,7 @@ def account(name: str, comment: str, home: str) -> str:
     return "" if group.gr_gid == user.pw_gid else "the group of this name is not that of the user"
 
 
-def directory(path: str) -> str:
+def directory_conflict(path: str) -> str:
     """Why a directory is not the app's; empty where it is, where nothing is there, and where it is still unused."""
     try:
         info = os.lstat(path)
@@ -92,7 +92,7 @@ def directory(path: str) -> str:
     return "" if stat.S_ISREG(mark.st_mode) and mark.st_uid == ROOT else f"its {MARK} is not a file of root's"
 
 
-def file(path: str) -> str:
+def file_conflict(path: str) -> str:
     """Why a file is not the app's; empty where it is, and where nothing is there."""
     if not os.path.lexists(path):
         return ""
@@ -102,16 +102,16 @@ def file(path: str) -> str:
         return "" if MARKER.encode() in stream.read(65536) else f"it has no line '{MARKER}'"
 
 
-def units(names: t.Sequence[str]) -> dict[str, str]:
+def unit_conflicts(names: t.Sequence[str]) -> dict[str, str]:
     """The units that are not the app's, each with the reason. systemd knows all places, aliases and generators."""
     if not names:
         return {}
     found = units_properties(names, "FragmentPath", "SourcePath", "LoadState")
-    reasons = {name: _unit(name, shown) for name, shown in zip(names, found, strict=True)}
+    reasons = {name: _unit_conflict(name, shown) for name, shown in zip(names, found, strict=True)}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def _unit(name: str, shown: t.Mapping[str, str]) -> str:
+def _unit_conflict(name: str, shown: t.Mapping[str, str]) -> str:
     path = shown.get("FragmentPath", "")
     if path.startswith(TRANSIENT):
         return ""
@@ -123,5 +123,5 @@ def _unit(name: str, shown: t.Mapping[str, str]) -> str:
     template, _at, _instance = name.partition("@")
     if os.path.basename(path) not in (name, f"{template}@.{name.rpartition('.')[2]}"):
         return f"it is an alias of {path}"
-    reason = file(path)
+    reason = file_conflict(path)
     return f"in {shown.get('SourcePath') or path}, {reason}" if reason else ""

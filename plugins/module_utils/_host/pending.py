@@ -12,23 +12,23 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, private
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, lock_file
 
 DIRECTORY = "/run/flask-ops"
 """Empty after a reboot, when every unit starts afresh and has read everything."""
 
 
-def remember(unit: str) -> None:
+def mark_pending(unit: str) -> None:
     ensure_directory(DIRECTORY)
-    with private(_marker(unit)):
+    with lock_file(_marker(unit)):
         pass
 
 
-def remembered(unit: str | None) -> bool:
+def is_pending(unit: str | None) -> bool:
     return bool(unit) and os.path.exists(_marker(str(unit)))
 
 
-def forget(unit: str) -> None:
+def clear_pending(unit: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_marker(unit))
 

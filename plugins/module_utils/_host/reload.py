@@ -12,7 +12,7 @@ import os
 import re
 import time
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, both_ends
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, head_and_tail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import (
     journal,
     systemctl,
@@ -87,4 +87,4 @@ def _refusals(log: str, start: int) -> str:
             found = [f"[emerg] {match[1]}" for match in map(REFUSAL.search, stream) if match]
     except OSError:
         return ""
-    return both_ends("\n".join(dict.fromkeys(found)))
+    return head_and_tail("\n".join(dict.fromkeys(found)))

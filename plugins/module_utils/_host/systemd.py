@@ -17,8 +17,8 @@ import typing as t
 from ansible_collections.flask_ops.production.plugins.module_utils._host.advice import with_advice
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
     CommandError,
-    distinct,
     last_exception,
+    last_occurrences,
     run,
 )
 
@@ -67,7 +67,7 @@ def journal(unit: str, since: float) -> str:
     """
     shown = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=400", f"--unit={unit}"]
     try:
-        return with_advice(last_exception(distinct(run([*shown, f"--since=@{int(since)}"]))))
+        return with_advice(last_exception(last_occurrences(run([*shown, f"--since=@{int(since)}"]))))
     except CommandError as error:
         return f"(no journal: {error})"
 

@@ -21,9 +21,9 @@ import typing as t
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import (
     CommandError,
-    both_ends,
-    failed,
-    words,
+    command_prefix,
+    error_text,
+    head_and_tail,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import BUILD
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
@@ -64,13 +64,13 @@ class Build:
         """
         request = {"argv": list(argv), "env": dict(env), "cwd": cwd, "timeout": timeout}
         answer = self._ask(request, timeout + 60, stdin)
-        name = name or words(argv)
+        name = name or command_prefix(argv)
         if answer.get("missing"):
             raise CommandError(f"{argv[0]} is not installed on this host")
         if answer["status"] is None:
-            raise CommandError(f"'{name}' did not end within {timeout:g} s")
+            raise CommandError(f"'{name}' timed out after {timeout:g} s")
         if answer["status"]:
-            reason = failed(name, answer["status"], answer["stdout"], answer["stderr"])
+            reason = error_text(name, answer["status"], answer["stdout"], answer["stderr"])
             raise CommandError(self.without_secrets(reason))
         return str(answer["stdout"])
 
@@ -147,4 +147,4 @@ class Build:
         if self._stderr is None:
             return ""
         self._stderr.seek(0)
-        return both_ends(self._stderr.read(1 << 16).decode("utf-8", "replace"))
+        return head_and_tail(self._stderr.read(1 << 16).decode("utf-8", "replace"))

@@ -15,7 +15,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host.command import both_ends
+from ansible_collections.flask_ops.production.plugins.module_utils._host.command import head_and_tail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import write
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import State
 from ansible_collections.flask_ops.production.plugins.module_utils._release import app_settings, probe, secret_keys
@@ -105,7 +105,7 @@ def explain(app: App, report: dict[str, t.Any]) -> str:
     reason = _failure_reason(app, failed) if failed else _wrong_interface(app, report)
     if not reason:
         return ""
-    printed = both_ends(report.get("output", ""), 5, 15) if failed else ""
+    printed = head_and_tail(report.get("output", ""), 5, 15) if failed else ""
     return masked(f"{reason}\nIt printed:\n{printed}" if printed else reason, secret_values(app))
 
 

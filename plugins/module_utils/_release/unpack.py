@@ -26,7 +26,7 @@ COMPRESSIONS: dict[bytes, t.Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ":
 STAGE = ".flask-ops-unpacked"
 
 
-class Refused(Exception):
+class RefusedArchive(Exception):
     """An archive that is not unpacked."""
 
 
@@ -40,7 +40,7 @@ class Meter:
         while part := source.read(1 << 20):
             self.left -= len(part)
             if self.left < 0:
-                raise Refused(
+                raise RefusedArchive(
                     f"the archive holds more than {self.most >> 20} MiB, which is half of the free disk space or 4 GiB"
                 )
             target.write(part)
@@ -106,11 +106,11 @@ def main() -> None:
         origin = os.path.join(top_of(stage), subdirectory)
         inside = os.path.realpath(origin) + os.sep
         if not os.path.isdir(origin) or not inside.startswith(os.path.realpath(stage) + os.sep):
-            raise Refused(f"source.subdirectory: the source has no directory '{subdirectory}'")
+            raise RefusedArchive(f"source.subdirectory: the source has no directory '{subdirectory}'")
         for name in os.listdir(origin):
             os.rename(os.path.join(origin, name), os.path.join(directory, name))
         shutil.rmtree(stage)
-    except Refused as error:
+    except RefusedArchive as error:
         sys.exit(f"REFUSED: {error}")
     except (EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile) as error:
         sys.exit(f"REFUSED: the archive is damaged ({error})")

@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     ensure_directory,
-    exclusive,
+    host_lock,
     link,
     remove,
     write,
@@ -67,7 +67,7 @@ def ensure_uv(wheels: str = "") -> str:
 
 def locked() -> contextlib.AbstractContextManager[None]:
     """One run at a time installs programs: two apps may be deployed at once."""
-    return exclusive(os.path.join(TOOLS, ".lock"))
+    return host_lock(os.path.join(TOOLS, ".lock"))
 
 
 def _install_uv(home: str, version: str, wheels: str) -> None:

@@ -73,7 +73,7 @@ def test_the_advice_names_what_to_set(text: str, words: str):
     assert words in advice(text)
 
 
-@pytest.mark.parametrize("text", ["", "KeyError: 'STRIPE_API_KEY'", "no compiler was harmed", "ended with status 1"])
+@pytest.mark.parametrize("text", ["", "KeyError: 'STRIPE_API_KEY'", "no compiler was harmed", "exited with status 1"])
 def test_without_a_pattern_there_is_none(text: str):
     assert advice(text) == ""
     assert with_advice(text) == text

@@ -89,10 +89,10 @@ def test_a_failure_of_one_host_is_not_that_of_another(report):
 def test_what_fails_for_one_app_is_kept_under_its_name():
     failures: dict[str, str] = {}
     with FailureOf("shop", failures, CommandError):
-        raise CommandError("'uv' ended with status 1")
+        raise CommandError("'uv' exited with status 1")
     with FailureOf("blog", failures, CommandError):
         raise CommandError("blog: no")
-    assert failures == {"shop": "shop: 'uv' ended with status 1", "blog": "blog: no"}
+    assert failures == {"shop": "shop: 'uv' exited with status 1", "blog": "blog: no"}
 
 
 def test_a_defect_of_ours_holds_up_no_other_app_and_shows_where_it_is():

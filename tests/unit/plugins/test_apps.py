@@ -315,7 +315,7 @@ def test_an_nginx_that_does_not_run(nginx):
 
 def test_a_broken_file_of_somebody_else_is_named_while_nginx_still_serves(nginx):
     said = (
-        "'nginx -t -q' ended with status 1:\n2026/11/29 13:50:03 [emerg] 71#71: unknown directive "
+        "'nginx -t -q' exited with status 1:\n2026/11/29 13:50:03 [emerg] 71#71: unknown directive "
         '"lisen" in /etc/nginx/conf.d/mine.conf:3\nnginx: configuration file /etc/nginx/nginx.conf test failed'
     )
     (problem,) = nginx(refusal=said)

@@ -57,9 +57,9 @@ def test_a_long_output_is_cut_from_its_beginning(build: Build):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["sh", "-c", "echo out; echo err >&2; exit 3"], "'sh -c echo out; echo err >&2; exit 3' ended with status 3:\nout\nerr"),
+        (["sh", "-c", "echo out; echo err >&2; exit 3"], "'sh -c echo out; echo err >&2; exit 3' exited with status 3:\nout\nerr"),
         (["no-such-program"], "no-such-program is not installed on this host"),
-        (["/etc/passwd"], "'/etc/passwd' ended with status 126:\nPermission denied"),
+        (["/etc/passwd"], "'/etc/passwd' exited with status 126:\nPermission denied"),
         (["sh", "-c", "echo https://me:canary-pw@packages.example.com/ >&2; exit 1"], "https://...@packages.example.com/"),
     ],
 )  # fmt: skip
@@ -71,13 +71,13 @@ def test_an_error_quotes_the_command_and_what_it_said_but_no_secret(build: Build
 
 
 def test_an_error_names_the_command_as_the_user_wrote_it(build: Build):
-    with pytest.raises(CommandError, match=r"^'flask translate compile' ended with status 1"):
+    with pytest.raises(CommandError, match=r"^'flask translate compile' exited with status 1"):
         build.run(["false"], env=ENVIRONMENT, name="flask translate compile")
 
 
 def test_a_command_that_does_not_end_is_stopped_and_the_next_one_runs(build: Build):
     began = time.monotonic()
-    with pytest.raises(CommandError, match=r"'sleep 60' did not end within 0\.2 s$"):
+    with pytest.raises(CommandError, match=r"'sleep 60' timed out after 0\.2 s$"):
         build.run(["sleep", "60"], env=ENVIRONMENT, timeout=0.2)
     assert build.run(["echo", "on"], env=ENVIRONMENT) == "on\n"
     assert time.monotonic() - began < 20

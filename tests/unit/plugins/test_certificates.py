@@ -173,7 +173,7 @@ def test_a_link_goes_back_when_the_proxy_refuses_its_files(host: Path, monkeypat
     wanted = dataclasses.replace(SHOP, link=str(place))
 
     def refuse(*_: Any, **__: Any) -> str:
-        raise CommandError("'nginx -t' ended with status 1")
+        raise CommandError("'nginx -t' exited with status 1")
 
     monkeypatch.setattr(_certificates, "run", refuse)
     settings = dataclasses.replace(SETTINGS, validate="nginx -t", reload="nginx.service")

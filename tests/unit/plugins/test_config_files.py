@@ -117,14 +117,14 @@ class Systemd:
     """What the module asks of the host, and what comes of it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.remembered: set[str] = set()
+        self.pending: set[str] = set()
         self.reloads: list[str] = []
         self.refused: dict[str, CommandError] = {}
         self.active: set[str] = set()
         self.told: list[tuple[str, ...]] = []
-        monkeypatch.setattr(config_files, "remember", self.remembered.add)
-        monkeypatch.setattr(config_files, "remembered", self.remembered.__contains__)
-        monkeypatch.setattr(config_files, "forget", self.remembered.discard)
+        monkeypatch.setattr(config_files, "mark_pending", self.pending.add)
+        monkeypatch.setattr(config_files, "is_pending", self.pending.__contains__)
+        monkeypatch.setattr(config_files, "clear_pending", self.pending.discard)
         self.warnings = ""
         self.wrong: dict[str, Path] = {}
         self.stale: set[str] = set()
@@ -189,7 +189,7 @@ def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Sys
     assert (result["changed"], result["reloaded"]) == (True, True)
     assert result["changed_files"] == [str(tmp_path / "site")]
     assert ((tmp_path / "site").read_text(), systemd.reloads) == ("new", ["nginx.service"])
-    assert systemd.remembered == set()
+    assert systemd.pending == set()
     again = bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
     assert (again["changed"], again["reloaded"], len(systemd.reloads)) == (False, False, 1)
 
@@ -202,7 +202,7 @@ def test_what_is_refused_is_taken_back(tmp_path: Path, systemd: Systemd, refuser
     with pytest.raises(CommandError, match=r"every file is as it was before\.\nunknown directive"):
         bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
-    assert (systemd.reloads, systemd.remembered) == ([], marked)
+    assert (systemd.reloads, systemd.pending) == ([], marked)
 
 
 def test_a_unit_that_does_not_survive_its_new_files_runs_on_with_the_old_ones(tmp_path: Path, systemd: Systemd):
@@ -212,7 +212,7 @@ def test_a_unit_that_does_not_survive_its_new_files_runs_on_with_the_old_ones(tm
     with pytest.raises(CommandError, match="it is not active"):
         bring_to_state(params, check_mode=False)
     assert systemd.told == [("reload-or-restart", "first.service"), ("reload-or-restart", "second.service")]
-    assert systemd.remembered == {"first.service", "second.service"}
+    assert systemd.pending == {"first.service", "second.service"}
 
 
 def test_a_reload_that_was_not_taken_is_taken_back_and_repeated_by_the_next_run(tmp_path: Path, systemd: Systemd):
@@ -226,7 +226,7 @@ def test_a_reload_that_was_not_taken_is_taken_back_and_repeated_by_the_next_run(
     assert ((tmp_path / "site").read_text(), systemd.told) == ("old", [])
     systemd.stale.clear()
     assert bring_to_state(nginx_files(tmp_path / "site", "old"), check_mode=False)["reloaded"]
-    assert systemd.remembered == set()
+    assert systemd.pending == set()
 
 
 def test_a_broken_file_of_somebody_else_is_noticed_though_none_of_ours_differs(tmp_path: Path, systemd: Systemd):
@@ -268,7 +268,7 @@ def test_the_files_of_an_item_that_is_refused_stay_as_they_were_and_the_others_a
     }
     assert result["changed_files"] == [str(tmp_path / "blog"), str(tmp_path / "wiki")]
     assert [change["after"] for change in result["diff"]] == ["blog", "wiki"]
-    assert (systemd.reloads, systemd.remembered) == (["nginx.service"], set())
+    assert (systemd.reloads, systemd.pending) == (["nginx.service"], set())
     again = bring_to_state(params, check_mode=False)
     assert (again["changed"], again["reloaded"], set(again["failures"])) == (False, False, {"shop", "new"})
 
@@ -279,7 +279,7 @@ def test_an_item_whose_old_files_are_refused_too_stops_the_run(tmp_path: Path, s
     with pytest.raises(CommandError, match=r"every file is as it was before\.\nunknown directive"):
         bring_to_state(sites(tmp_path, blog="blog", shop="more nonsense"), check_mode=False)
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
-    assert systemd.remembered == set()
+    assert systemd.pending == set()
 
 
 def test_a_warning_about_a_name_of_an_item_is_the_failure_of_this_item(tmp_path: Path, systemd: Systemd):
@@ -319,7 +319,7 @@ def test_what_the_check_only_warns_about_may_be_refused_too(tmp_path: Path, syst
 def test_a_reload_that_an_interrupted_run_owes_is_made_up_for(tmp_path: Path, systemd: Systemd):
     params = nginx_files(tmp_path / "site")
     bring_to_state(params, check_mode=False)
-    systemd.remembered.add("nginx.service")
+    systemd.pending.add("nginx.service")
     assert bring_to_state(params, check_mode=True)["changed"]
     result = bring_to_state(params, check_mode=False)
     assert (result["changed"], result["reloaded"], result["changed_files"]) == (True, True, [])
@@ -356,7 +356,7 @@ def test_what_is_not_wanted_any_more_is_stopped_once_the_files_are_right(tmp_pat
 
 def test_check_mode_changes_nothing(tmp_path: Path, systemd: Systemd):
     assert bring_to_state(nginx_files(tmp_path / "site"), check_mode=True)["changed"]
-    assert (list(tmp_path.iterdir()), systemd.reloads, systemd.remembered) == ([], [], set())
+    assert (list(tmp_path.iterdir()), systemd.reloads, systemd.pending) == ([], [], set())
 
 
 def test_a_secret_file_is_written_and_not_shown(tmp_path: Path, systemd: Systemd):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host import lock as _lock
-from ansible_collections.flask_ops.production.plugins.module_utils._host.files import exclusive
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import host_lock
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import LockedError, Run
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task import run as _run
 
@@ -56,7 +56,7 @@ def test_the_file_is_for_root_alone(locks: Path):
     (locks / "shop.lock").touch(0o644)
     step(ANN)
     assert stat.S_IMODE((locks / "shop.lock").stat().st_mode) == 0o600
-    with exclusive(str(locks / ".letsencrypt.lock")):
+    with host_lock(str(locks / ".letsencrypt.lock")):
         assert stat.S_IMODE((locks / ".letsencrypt.lock").stat().st_mode) == 0o600
 
 

@@ -46,7 +46,7 @@ def user(comment: str = "Flask app shop", home: str = "/srv/shop", gid: int = 99
 
 
 def verdict() -> str:
-    return ownership.account("shop", "Flask app shop", "/srv/shop")
+    return ownership.account_conflict("shop", "Flask app shop", "/srv/shop")
 
 
 def test_a_name_that_nobody_has_is_free(accounts: SimpleNamespace):
@@ -105,34 +105,34 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_directory_that_is_not_there_or_unused_is_free(place: Path):
-    assert ownership.directory(str(place)) == ""
+    assert ownership.directory_conflict(str(place)) == ""
     place.mkdir()
     (place / "lost+found").mkdir()
-    assert ownership.directory(str(place)) == ""
+    assert ownership.directory_conflict(str(place)) == ""
 
 
 def test_a_directory_in_use_needs_the_mark(place: Path):
     place.mkdir()
     (place / "data").touch()
-    assert "no file .flask-ops" in ownership.directory(str(place))
+    assert "no file .flask-ops" in ownership.directory_conflict(str(place))
     (place / ".flask-ops").touch()
-    assert ownership.directory(str(place)) == ""
+    assert ownership.directory_conflict(str(place)) == ""
 
 
 def test_a_mark_that_root_did_not_make_is_none(place: Path, monkeypatch: pytest.MonkeyPatch):
     place.mkdir()
     (place / ".flask-ops").touch()
     monkeypatch.setattr(ownership, "ROOT", os.getuid() + 1)
-    assert ownership.directory(str(place))
+    assert ownership.directory_conflict(str(place))
 
 
 def test_a_link_or_a_file_in_its_place_is_foreign(place: Path, tmp_path: Path):
     (tmp_path / "elsewhere").mkdir()
     place.symlink_to("elsewhere")
-    assert "symbolic link" in ownership.directory(str(place))
+    assert "symbolic link" in ownership.directory_conflict(str(place))
     place.unlink()
     place.touch()
-    assert "not a directory" in ownership.directory(str(place))
+    assert "not a directory" in ownership.directory_conflict(str(place))
 
 
 def test_the_role_writes_the_mark():
@@ -146,27 +146,27 @@ def test_the_role_writes_the_mark():
 
 def test_a_file_is_the_apps_by_its_marker_line(tmp_path: Path):
     path = tmp_path / "shop.conf"
-    assert ownership.file(str(path)) == ""
+    assert ownership.file_conflict(str(path)) == ""
     path.write_text("server {}\n")
-    assert ownership.file(str(path))
+    assert ownership.file_conflict(str(path))
     path.write_text(MARKER_LINE)
-    assert ownership.file(str(path)) == ""
+    assert ownership.file_conflict(str(path)) == ""
 
 
 def test_a_broken_link_and_a_directory_are_foreign(tmp_path: Path):
     (tmp_path / "shop.conf").symlink_to("nowhere")
-    assert ownership.file(str(tmp_path / "shop.conf"))
-    assert ownership.file(str(tmp_path))
+    assert ownership.file_conflict(str(tmp_path / "shop.conf"))
+    assert ownership.file_conflict(str(tmp_path))
 
 
 def unit(monkeypatch: pytest.MonkeyPatch, name: str, **shown: str) -> str:
     monkeypatch.setattr(ownership, "units_properties", lambda names, *_: [shown for _ in names])
-    return ownership.units([name]).get(name, "")
+    return ownership.unit_conflicts([name]).get(name, "")
 
 
 def test_a_unit_that_systemd_does_not_know_is_free(monkeypatch: pytest.MonkeyPatch):
     assert unit(monkeypatch, "shop-blue.service", LoadState="not-found", FragmentPath="") == ""
-    assert ownership.units([]) == {}
+    assert ownership.unit_conflicts([]) == {}
 
 
 def test_a_unit_is_the_apps_by_the_marker_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -103,7 +103,7 @@ def test_a_version_that_is_not_there_is_named(tmp_path: Path, repository: Path, 
 
 
 def test_a_repository_that_is_not_there_is_an_error_in_the_words_of_git(tmp_path: Path):
-    with pytest.raises(CommandError, match=r"'git ls-remote .*' ended with status 128:\n.*/no/such/repository"):
+    with pytest.raises(CommandError, match=r"'git ls-remote .*' exited with status 128:\n.*/no/such/repository"):
         revision(tmp_path, "file:///no/such/repository", "main")
 
 

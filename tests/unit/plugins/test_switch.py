@@ -616,11 +616,11 @@ def restarting(host: FakeHost) -> None:
 
 
 def not_starting(host: FakeHost) -> None:
-    host.broken["start shop-green.service"] = CommandError("'systemctl start' ended with status 1")
+    host.broken["start shop-green.service"] = CommandError("'systemctl start' exited with status 1")
 
 
 def not_enabling(host: FakeHost) -> None:
-    host.broken["enable shop-green.service"] = CommandError("'systemctl enable' ended with status 1")
+    host.broken["enable shop-green.service"] = CommandError("'systemctl enable' exited with status 1")
 
 
 def full_disk(host: FakeHost) -> None:
@@ -645,7 +645,7 @@ def test_whatever_fails_before_the_flip_the_old_slot_still_serves(serving: FakeH
         (unhealthy, "shop: GET /healthz on green's own socket gave 500 instead of 200 for 30 s.", 30),
         (refusing, "green's own socket gave 'Connection reset by peer' instead of 200 for 30 s.", 30),
         (restarting, "shop: shop-green.service keeps crashing.", 3),
-        (not_starting, "shop: shop-green.service did not start: 'systemctl start' ended with status 1.", 0),
+        (not_starting, "shop: shop-green.service did not start: 'systemctl start' exited with status 1.", 0),
     ],
 )
 def test_the_message_says_why_in_the_words_of_the_journal(serving: FakeHost, fault, reason: str, seconds: float):
