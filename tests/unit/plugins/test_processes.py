@@ -10,7 +10,6 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError, Outcome
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.processes import (
     Process,
@@ -18,7 +17,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.proce
     Processes,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
 from ansible_collections.flask_ops.production.plugins.module_utils._host.ownership import MARKER
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import UNITS
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Change, Entry, State
@@ -26,11 +24,8 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.proce
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.plugins.memory_host import InterruptedRun, MemoryHost
 from tests.unit.systemd_syntax import command_read_by_systemd
-
-
-class InterruptedRun(BaseException):
-    """The run ends here, as by a kill: nothing after it happens, and nothing is taken back."""
 
 
 class FakeTransaction:
@@ -44,14 +39,13 @@ class FakeTransaction:
         return [Change(entry, state) for entry, state in states if not state.satisfies(entry)]
 
     def clean(self) -> None:
-        assert self.host.locked, "files of another run"
-        self.host.leftovers -= {entry.dest for entry in self.entries}
+        self.host.clean(self.entries)
 
     def apply(self) -> None:
         self.before = dict(self.host.files)
         for change in self.plan():
             self.host.change(f"write {change.entry.dest}")
-            self.host.write([change.entry])
+            self.host.write_in_memory(change.entry)
 
     def revert(self) -> None:
         self.host.change("revert")
@@ -61,42 +55,27 @@ class FakeTransaction:
         self.host.change("commit")
 
 
-class FakeHost(Host):
-    """systemd and files in memory. Whatever changes something goes through :meth:`change`."""
+class FakeHost(MemoryHost):
+    """A host on which processes run, end and are started again."""
 
     def __init__(self) -> None:
-        self.files: dict[str, State] = {}
-        self.loaded: dict[str, State] = {}  # the units' files as systemd read them last
-        self.runs: dict[
-            str, tuple[str, int]
-        ] = {}  # by unit: the release that it was started with, and which start it was
-        self.enabled_units: set[str] = set()
-        self.failed: set[str] = set()
+        super().__init__()
+        # By unit: the release that it was started with, and which start it was.
+        self.runs: dict[str, tuple[str, int]] = {}
         self.marked: set[str] = set()
-        self.leftovers: set[str] = set()  # beside these files
-        self.log: list[str] = []
-        self.seconds = 0.0
         self.since: dict[str, float] = {}
         self.starts = 0
         self.ends_at_once: set[str] = set()  # units, or releases
         self.does_not_start: set[str] = set()
-        self.changes_left: float = float("inf")
-        self.locked = False
 
     def change(self, words: str) -> None:
-        if self.changes_left <= 0:
-            raise InterruptedRun
-        self.changes_left -= 1
+        super().change(words)
         assert self.locked, "a change without the app's lock"
-        self.log.append(words)
+
+    def running(self, unit: str) -> bool:
+        return unit in self.runs
 
     # --- asking ----------------------------------------------------------------------------------------------------
-
-    def state(self, unit: str) -> str:
-        return "active" if unit in self.runs else "failed" if unit in self.failed else "inactive"
-
-    def enabled(self, unit: str) -> bool:
-        return unit in self.enabled_units
 
     def invocation(self, unit: str) -> str:
         return str(self.runs.get(unit, ""))
@@ -106,18 +85,6 @@ class FakeHost(Host):
 
     def description(self, unit: str) -> str:
         return f"release {self.release_in(template_of(unit))}"
-
-    @contextlib.contextmanager
-    def lock(self, app: str) -> Iterator[Step]:
-        assert not self.locked
-        self.locked = True
-        try:
-            yield Step(last=True)
-        finally:
-            self.locked = False
-
-    def journal(self, unit: str) -> str:
-        return f"last words of {unit}"
 
     def directories(self, directory: str) -> list[str]:
         return sorted(PurePath(path).name for path in self.files if str(PurePath(path).parent) == directory)
@@ -130,14 +97,8 @@ class FakeHost(Host):
         path = template_of(unit)
         return path in self.files and self.loaded.get(path) != self.files.get(path)
 
-    def read(self, path: str) -> State:
-        return self.files.get(path, State("absent"))
-
-    def now(self) -> float:
-        return self.seconds
-
     def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
+        super().sleep(seconds)
         for unit, (release, _) in list(self.runs.items()):
             if {unit, release} & self.ends_at_once:
                 self._begin(unit, release)  # Restart=always
@@ -146,20 +107,6 @@ class FakeHost(Host):
 
     def transaction(self, entries: list[Entry]) -> Any:
         return FakeTransaction(self, entries)
-
-    def write(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            if entry.kind == "absent":
-                gone = [path for path in self.files if f"{path}/".startswith(f"{entry.dest}/")]
-                for path in gone:
-                    del self.files[path]
-            else:
-                kind = "directory" if entry.kind == "files" else entry.kind
-                self.files[entry.dest] = State(kind, entry.content, "", entry.mode, entry.owner, entry.group)
-
-    def reload_units(self) -> None:
-        self.change("daemon-reload")
-        self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
 
     def enable(self, *units: str) -> None:
         for unit in units:
@@ -220,7 +167,7 @@ class FakeHost(Host):
 
     def reboot(self) -> None:
         self.marked = set()
-        self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
+        self.load()
         self.runs = {}
         for unit in self.enabled_units:
             self._begin(unit, self.release_in(template_of(unit)))

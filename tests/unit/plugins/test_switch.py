@@ -6,49 +6,37 @@ import contextlib
 import copy
 import json
 import re
-import stat
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy import host as _host
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.health import Health, check_app
-from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import Host
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.outcome import DeployError, Outcome
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots import SLOTS, SlotApp, other_slot
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switch import Switch
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import Step
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import UNITS
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry, State
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import last_deploys
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.unit.plugins.memory_host import InterruptedRun, MemoryHost
+
 LINK = "/run/flask-ops/shop/current"
 BOOT = "/etc/tmpfiles.d/flask-ops-shop.conf"
-UNITS = "/etc/systemd/system"
 
 
-class InterruptedRun(BaseException):
-    """The run ends here, as by a kill: nothing after it happens, and nothing is taken back."""
-
-
-class FakeHost(Host):
-    """systemd, files and sockets in memory. Whatever changes something goes through :meth:`change`."""
+class FakeHost(MemoryHost):
+    """A host with sockets, nginx and the links to slots and releases."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.active: set[str] = set()
-        self.enabled_units: set[str] = set()
-        self.failed: set[str] = set()
-        self.files: dict[str, State] = {}
         self.links: dict[str, str] = {}
-        self.loaded: dict[str, State] = {}  # the units' files as systemd read them last
-        self.log: list[str] = []
-        self.seconds = 0.0
-        self.changes_left: float = float("inf")
         self.watch: Callable[[], None] = lambda: None
         # What goes wrong, by release; a release that is not mentioned answers 200.
         self.answers: dict[str, int | Exception] = {}
@@ -63,49 +51,48 @@ class FakeHost(Host):
         self.deploys: list[dict[str, Any]] = []
         self.cut = 0
         self.grace = 0.0
-        self.locked: set[str] = set()
         self.asked: list[str] = []
         self.hung: set[str] = set()
-        self.leftovers: set[str] = set()  # beside these files
 
     def change(self, words: str) -> None:
-        """Take note of the next change, unless the run is interrupted, or this kind of change goes wrong."""
-        if self.changes_left <= 0:
-            raise InterruptedRun
-        self.changes_left -= 1
-        self.log.append(words)
+        super().change(words)
         for part, error in self.broken.items():
             if part in words:
                 raise error
 
-    # --- asking ----------------------------------------------------------------------------------------------------
+    def running(self, unit: str) -> bool:
+        return unit in self.active
 
-    def state(self, unit: str) -> str:
-        return "active" if unit in self.active else "failed" if unit in self.failed else "inactive"
+    def read(self, path: str) -> State:
+        return State("link", target=self.links[path]) if path in self.links else super().read(path)
+
+    def transaction(self, entries: list[Entry]) -> Any:
+        return types.SimpleNamespace(clean=lambda: self.clean(entries))
+
+    def write(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if not self.read(entry.dest).satisfies(entry):
+                self.change(f"write {entry.dest}")
+                self.write_in_memory(entry)
+                self.watch()
+
+    def remove(self, path: str) -> None:
+        self.change(f"remove {path}")
+        self.delete(path)
+        for found in [known for known in self.links if f"{known}/".startswith(f"{path}/")]:
+            del self.links[found]
+
+    # --- asking ----------------------------------------------------------------------------------------------------
 
     def restarts(self, unit: str) -> int:
         return int(self.restarts_per_second * self.seconds)
-
-    def enabled(self, unit: str) -> bool:
-        return unit in self.enabled_units
 
     def stop_timeout(self, unit: str) -> float:
         found = re.search(rb"TimeoutStopSec=(\d+)", self.read(f"{UNITS}/{unit}").content)
         return float(found[1]) if found else 35
 
-    def any_in_use(self, *units: str) -> bool:
-        return any(self.state(unit) != "inactive" or self.enabled(unit) for unit in units)
-
-    def journal(self, unit: str) -> str:
-        return f"last words of {unit}"
-
     def link_target(self, path: str) -> str | None:
         return self.links.get(path)
-
-    def read(self, path: str) -> State:
-        if path in self.links:
-            return State("link", target=self.links[path])
-        return self.files.get(path, State("absent"))
 
     def ask_socket(self, path: str, request: str, host: str, timeout: float) -> int:
         slot = Path(path).parent.name
@@ -130,15 +117,6 @@ class FakeHost(Host):
     def server_version(self, server: str, venv: str) -> str:
         return self.versions.get(server, "")
 
-    @contextlib.contextmanager
-    def lock(self, app: str) -> Iterator[Step]:
-        assert app not in self.locked
-        self.locked.add(app)
-        try:
-            yield Step(last=True)
-        finally:
-            self.locked.discard(app)
-
     def log_deploy(self, deploy: dict[str, Any]) -> None:
         if "log_deploy" in self.broken:
             raise self.broken["log_deploy"]
@@ -154,12 +132,6 @@ class FakeHost(Host):
         self.log.append(f"drain {directory}")
         return self.queue.pop() if self.queue else 0
 
-    def now(self) -> float:
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
     # --- changing: one thing at a time, as the kernel and systemd do --------------------------------------------------
 
     def _each(self, verb: str, units: tuple[str, ...], act: Callable[[str], Any]) -> None:
@@ -170,7 +142,7 @@ class FakeHost(Host):
 
     def enable(self, *units: str) -> None:
         self._each("enable", units, self.enabled_units.add)
-        self._load()
+        self.load()
 
     def disable(self, *units: str) -> None:
         self._each("disable", units, self.enabled_units.discard)
@@ -203,38 +175,10 @@ class FakeHost(Host):
         self.active.discard(unit)
         self.failed.discard(unit)
 
-    def reload_units(self) -> None:
-        self.change("daemon-reload")
-        self._load()
-
-    def _load(self) -> None:
-        self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
-
     def link(self, path: str, target: str) -> None:
         self.change(f"link {path} -> {target}")
         self.links[path] = target
         self.watch()
-
-    def remove(self, path: str) -> None:
-        self.change(f"remove {path}")
-        for found in [known for known in (*self.files, *self.links) if f"{known}/".startswith(f"{path}/")]:
-            self.files.pop(found, None)
-            self.links.pop(found, None)
-
-    def transaction(self, entries: list[Entry]) -> Any:
-        def clean() -> None:
-            assert self.locked, "files of another run"
-            self.leftovers -= {entry.dest for entry in entries}
-
-        return types.SimpleNamespace(clean=clean)
-
-    def write(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            if not self.read(entry.dest).satisfies(entry):
-                self.change(f"write {entry.dest}")
-                kind = "directory" if entry.kind == "files" else entry.kind
-                self.files[entry.dest] = State(kind, entry.content, entry.target, entry.mode, entry.owner, entry.group)
-                self.watch()
 
     # --- what the tests ask ------------------------------------------------------------------------------------------
 
@@ -253,7 +197,7 @@ class FakeHost(Host):
         """Every unit that is enabled runs, and /run holds what tmpfiles.d says."""
         self.links.pop(LINK, None)
         self.files.pop("/run/flask-ops/shop", None)
-        self.loaded = {path: state for path, state in self.files.items() if path.startswith(UNITS)}
+        self.load()
         self.active = set(self.enabled_units)
         self.started, self.runs = {}, {}
         for unit in self.active:
@@ -564,18 +508,6 @@ def test_a_log_that_cannot_be_written_does_not_undo_a_switch(serving: FakeHost):
     assert "; not written to /var/log/flask-ops/deploys.jsonl: [Errno 28]" in result.summary
 
 
-def test_the_log_is_one_line_for_each_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "flask-ops" / "deploys.jsonl"
-    owned: list[tuple[object, ...]] = []
-    monkeypatch.setattr(_host, "DEPLOYS", str(path))
-    monkeypatch.setattr(_host, "own", lambda *arguments: owned.append(arguments))
-    for number in (1, 2):
-        Host().log_deploy({"app": "shop", "reason": f"line\n{number}"})
-    assert [json.loads(line)["reason"] for line in path.read_text().splitlines()] == ["line\n1", "line\n2"]
-    assert owned == [(str(path), 0o640, "root", "adm")]
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
-
-
 # --- two runs at once ------------------------------------------------------------------------------------------------------
 
 
@@ -677,34 +609,6 @@ def test_a_slow_start_within_the_deadline_is_fine(serving: FakeHost):
     serving.ready_after["r2"] = 29
     deploy(serving, "r2")
     assert serving.serving() == "r2"
-
-
-@pytest.mark.parametrize(
-    ("status", "answer", "healthy"),
-    [(200, 200, True), (200, 302, False), (204, 204, True), (None, 302, True), (None, 404, True), (None, 500, False)],
-)
-def test_what_counts_as_healthy_at_the_top_of_a_site(status: int | None, answer: int, healthy: bool):
-    assert Health("/", status).accepts(answer) is healthy
-
-
-@pytest.mark.parametrize(("answer", "healthy"), [(200, True), (204, False), (302, False), (404, False), (500, False)])
-def test_a_path_that_the_app_names_must_answer_200(answer: int, healthy: bool):
-    assert Health("/healthz", None).accepts(answer) is healthy
-    assert Health("/healthz", None).expected == "200"
-
-
-@pytest.mark.parametrize(
-    ("path", "given", "asked", "lenient"),
-    [
-        ("/", "/", "/", True),
-        ("/", "/healthz", "/healthz", False),
-        ("/admin", "/", "/admin/", True),
-        ("/admin", "/healthz?full=1", "/admin/healthz?full=1", False),
-    ],
-)
-def test_the_health_of_an_app_at_a_path_is_asked_below_it(path: str, given: str, asked: str, lenient: bool):
-    health = Health.of({"path": path, "health": {"path": given, "status": None}})
-    assert (health.path, health.lenient) == (asked, lenient)
 
 
 # --- what can go wrong after it --------------------------------------------------------------------------------------------
@@ -1176,17 +1080,3 @@ class AnyHistory(RuleBasedStateMachine):
 
 AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=12)
 test_any_history = AnyHistory.TestCase
-
-
-@pytest.mark.parametrize(
-    ("names", "version"),
-    [
-        (["gunicorn-27.0.1.dist-info", "gunicorn", "gunicorn_extras-1.0.dist-info"], "27.0.1"),
-        (["gunicorn-28.0.0rc1.dist-info"], "28.0.0rc1"),
-        (["flask-3.1.0.dist-info"], ""),
-    ],
-)
-def test_the_version_of_a_server_is_that_of_its_metadata(tmp_path: Path, names: list[str], version: str):
-    for name in names:
-        (tmp_path / "lib" / "python3.13" / "site-packages" / name).mkdir(parents=True)
-    assert Host().server_version("gunicorn", str(tmp_path)) == version
