@@ -49,6 +49,24 @@ def units_properties(units: t.Sequence[str], *names: str) -> list[dict[str, str]
     return [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")]
 
 
+def transient_unit(
+    argv: t.Sequence[str],
+    unit: str,
+    description: str,
+    user: str,
+    group: str,
+    properties: t.Iterable[tuple[str, str]],
+) -> list[str]:
+    """The command that runs another one in a unit of its own, waits for its end and passes its output on."""
+    return [
+        *("systemd-run", "--quiet", "--wait", "--pipe", "--collect"),
+        *(f"--unit={unit}", f"--description={description}", f"--uid={user}", f"--gid={group}"),
+        *(f"--property={name}={value}" for name, value in properties),
+        "--",
+        *(word.replace("$", "$$") for word in argv),
+    ]
+
+
 def seconds_of(time_span: str) -> float:
     """The seconds of a time span as systemd prints it.
 

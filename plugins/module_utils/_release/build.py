@@ -26,7 +26,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
     head_and_tail,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import BUILD
-from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl, transient_unit
 from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.masking import without_passwords
@@ -133,15 +133,11 @@ class Build:
         return self._channel
 
     def command(self) -> list[str]:
-        """What starts the agent in a unit of its own."""
+        """The command that starts the agent in a unit of its own."""
         # Environments of earlier releases are for the app's group to read.
         properties = [*BUILD, ("SupplementaryGroups", self.app.user), ("ReadWritePaths", " ".join(self.writable))]
-        return [
-            *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={self.unit}"),
-            *(f"--uid={self.app.user}", f"--gid={GROUP}"),
-            *(f"--property={name}={value}" for name, value in properties),
-            *("--", "/usr/bin/python3", "-I", "-c", program(_agent).replace("$", "$$")),
-        ]
+        argv = ["/usr/bin/python3", "-I", "-c", program(_agent)]
+        return transient_unit(argv, self.unit, f"{self.app.name}: build", self.app.user, GROUP, properties)
 
     def _last_lines(self) -> str:
         if self._stderr is None:

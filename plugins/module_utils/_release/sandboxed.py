@@ -12,7 +12,7 @@ import os
 import time
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
-from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
+from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl, transient_unit
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 
 
@@ -22,7 +22,7 @@ def run_in_sandbox(release: Release, purpose: str, argv: list[str], timeout: int
     :param shown: the command in the user's words.
     """
     app = release.app
-    unit = f"{app.name}-{purpose}.service"
+    unit, description = f"{app.name}-{purpose}.service", f"{app.name}: {purpose} of release {release.id}"
     wait_until_gone(unit, timeout)
     environment = {
         "FLASK_OPS_RELEASE": release.id,
@@ -44,16 +44,8 @@ def run_in_sandbox(release: Release, purpose: str, argv: list[str], timeout: int
     ]
     began = time.monotonic()
     try:
-        return run(
-            ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
-            + [f"--description={app.name}: {purpose} of release {release.id}"]
-            + [f"--uid={app.user}", f"--gid={app.user}"]
-            + [f"--property={name}={value}" for name, value in properties]
-            + ["--"]
-            + [word.replace("$", "$$") for word in argv],
-            timeout=timeout + 30,
-            shown=shown,
-        )
+        command = transient_unit(argv, unit, description, app.user, app.user, properties)
+        return run(command, timeout=timeout + 30, shown=shown)
     except CommandError as error:
         if time.monotonic() - began < timeout:
             raise

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.filter.gunicorn_workers import gunicorn_workers
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema import worker_sizing as _worker_sizing
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.worker_sizing import (
     RESERVE_MIB,
     SLOTS,
@@ -82,10 +80,6 @@ def test_a_number_below_one_is_refused_by_name(wrong: str):
     numbers: dict[str, Any] = {"cpus": 1, "memory_mib": 1024, wrong: 0}
     with pytest.raises(ValueError, match=f"{wrong} must be at least 1, not 0"):
         workers(**numbers)
-
-
-def test_the_examples_in_the_documentation_are_right():
-    assert doctest.testmod(_worker_sizing) == (0, 3)
 
 
 FACTS = {"processor_vcpus": 2, "memtotal_mb": 4096}
