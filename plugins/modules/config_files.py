@@ -170,12 +170,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import (
+from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import (
     clear_pending,
+    is_active,
     is_pending,
     mark_pending,
+    reload_unit,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import is_active, reload_unit
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import (
     FILE_OPTIONS,

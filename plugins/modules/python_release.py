@@ -151,9 +151,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import decode_secret
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import Builder
+from ansible_collections.flask_ops.production.plugins.module_utils._release.cleanup import obsolete, remove_app
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release, find, resolve
-from ansible_collections.flask_ops.production.plugins.module_utils._release.removal import remove_app
-from ansible_collections.flask_ops.production.plugins.module_utils._release.retention import obsolete
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sources import has_wheelhouse
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import ensure_python, interpreter
 

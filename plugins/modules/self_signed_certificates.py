@@ -110,7 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._certificates.self_signed import ensure_sites
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
-from ansible_collections.flask_ops.production.plugins.module_utils._host.pending import mark_pending
+from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import mark_pending
 
 SITE = {
     "name": {"type": "str", "required": True},

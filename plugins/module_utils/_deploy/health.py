@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Health checks: what counts as a healthy answer, and the check through nginx.
-
-This module util is private to the collection.
-"""
+"""Health checks: what counts as a healthy answer, and the check through nginx."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All that a deploy asks of the host: units, files, sockets, the app's lock, the clock.
 
-This module util is private to the collection. The unit tests replace :class:`Host` by a host in memory.
+The unit tests replace :class:`Host` by a host in memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import time
 import typing as t
 
-from ansible_collections.flask_ops.production.plugins.module_utils._host import pending as _pending
+from ansible_collections.flask_ops.production.plugins.module_utils._host import reload as _reload
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import (
     ensure_directory,
@@ -122,14 +122,14 @@ class Host(Systemd):
         return t.cast("Run", self._run).lock(app, LOCK_TIMEOUT)
 
     def mark_pending(self, unit: str) -> None:
-        _pending.mark_pending(unit)
+        _reload.mark_pending(unit)
 
     def is_pending(self, unit: str) -> bool:
         """Whether a unit still runs with files of before."""
-        return _pending.is_pending(unit)
+        return _reload.is_pending(unit)
 
     def clear_pending(self, unit: str) -> None:
-        _pending.clear_pending(unit)
+        _reload.clear_pending(unit)
 
     def server_version(self, server: str, venv: str) -> str:
         """The version of a server in a virtual environment; empty where there is none.

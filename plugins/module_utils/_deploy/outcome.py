@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a deploy reports: what it did, why it failed, and which steps of its rollback failed.
-
-This module util is private to the collection.
-"""
+"""What a deploy reports: what it did, why it failed, and which steps of its rollback failed."""
 
 from __future__ import annotations
 

@@ -12,8 +12,6 @@ all of it back: the files of before, and the processes that ran with them.
 An interrupted run leaves a state that the next run recognises. The processes that an app has are listed in
 ``/etc/flask-ops/<app>/processes``, by a directory for each, made before its units and removed after them. The units
 that still run with files of before are marked as pending in ``/run``.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two slots of an app, blue and green: each has sockets, a service and files of its own, and one is live.
-
-This module util is private to the collection.
-"""
+"""The two slots of an app, blue and green: each has sockets, a service and files of its own, and one is live."""
 
 from __future__ import annotations
 

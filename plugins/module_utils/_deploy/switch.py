@@ -9,8 +9,6 @@ nginx's upstream is a socket below the link ``current``, which rename(2) replace
 Until the link is replaced, every failure stops the idle slot and leaves the live one as it was. After a later failure,
 the link names the old slot again. An interrupted switch leaves a state that the next run recognises: the link decides
 which slot is live, and whatever else runs is stopped or prepared anew.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line of advice for errors that many apps meet: which option to set.
-
-This module util is private to the collection.
-"""
+"""One line of advice for errors that many apps meet: which option to set."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run programs on the host, and quote from their output and from logs what explains an error.
-
-This module util is private to the collection.
-"""
+"""Run programs on the host, and quote from their output and from logs what explains an error."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The failure of one app: kept for the end of the run, while the other apps go on.
-
-This module util is private to the collection.
-"""
+"""The failure of one app: kept for the end of the run, while the other apps go on."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files and directories: written and replaced in one step, removed, and owned as wanted under any umask.
-
-This module util is private to the collection.
-"""
+"""Files and directories: written and replaced in one step, removed, and owned as wanted under any umask."""
 
 from __future__ import annotations
 

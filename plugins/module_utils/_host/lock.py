@@ -11,8 +11,6 @@ The file stays when the app is removed, until the next reboot: a run that was ta
 must not set the app up again. So nobody unlinks a file for which another run may wait, either.
 
 The file is for root alone: flock(2) needs no more than a descriptor, so who may read it may block every deploy.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@
 
 What this collection creates bears a mark: the comment and home of a user, a file in a directory, a line in a file.
 Anything else of that name belongs to somebody else, and is neither changed nor removed.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reloading a unit, and making sure that it runs with the new configuration afterwards.
 
-This module util is private to the collection.
+A change that a unit has not read yet is marked on the host: a handler is lost when a run is interrupted between the
+change and the handler, and this mark is not.
 """
 
 from __future__ import annotations
@@ -13,11 +14,35 @@ import re
 import time
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, head_and_tail
+from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, lock_file
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import (
     journal,
     systemctl,
     unit_properties,
 )
+
+DIRECTORY = "/run/flask-ops"
+"""Empty after a reboot, when every unit starts afresh and has read everything."""
+
+
+def mark_pending(unit: str) -> None:
+    ensure_directory(DIRECTORY)
+    with lock_file(_marker(unit)):
+        pass
+
+
+def is_pending(unit: str | None) -> bool:
+    return bool(unit) and os.path.exists(_marker(str(unit)))
+
+
+def clear_pending(unit: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_marker(unit))
+
+
+def _marker(unit: str) -> str:
+    return os.path.join(DIRECTORY, f"{unit}.pending")
+
 
 LONGEST = 60.0
 """Seconds to wait for the new workers of a reloaded unit. A busy nginx with a hundred certificates needs a few."""

@@ -4,8 +4,6 @@
 
 Measured on systemd 252 and 257: gunicorn works under all of them, and ``systemd-analyze security`` rates the
 unit 1.3 and 1.1. The system-call filter is possible only because systemd, not gunicorn, binds the socket.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

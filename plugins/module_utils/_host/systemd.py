@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The units of the host: their properties, their journal, and what starts and stops them.
-
-This module util is private to the collection.
-"""
+"""The units of the host: their properties, their journal, and what starts and stops them."""
 
 from __future__ import annotations
 

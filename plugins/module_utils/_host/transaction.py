@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A set of files that are changed as one transaction: planned, shown, written, reverted.
-
-This module util is private to the collection.
-"""
+"""A set of files that are changed as one transaction: planned, shown, written, reverted."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 
 This file is run by the host's Python in the unit. Requests and answers are JSON with a length before
 it, on the socket that is standard input; a request may carry a file descriptor, the standard input of its command.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

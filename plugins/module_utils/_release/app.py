@@ -1,19 +1,19 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An app as the ``python_release`` module gets it, and the ground that its builds stand on.
-
-This module util is private to the collection.
-"""
+"""An app as the ``python_release`` module gets it, and the ground that its builds stand on."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import packed
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import scalars
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import State, packed
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import proxies
 
 
@@ -107,3 +107,17 @@ def build_environment(app: App) -> dict[str, str]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }
+
+
+def secret_values(app: App) -> list[str]:
+    """The values of an app that must not be shown, from the files that the app gets them from."""
+    environment = State.read(app.environment_file).content.decode() if app.environment_file else ""
+    found = re.findall(r'^(\w+)="((?:[^"\\]|\\.)*)"$', environment, re.MULTILINE | re.DOTALL)
+    values = [re.sub(r"\\(.)", r"\1", quoted) for name, quoted in found if name in app.secret_names]
+    for name, text in app.credentials().items():
+        values.append(text.strip())
+        # Of a file in JSON, the app prints one of its values rather than a line. Short ones of others are no secrets.
+        with contextlib.suppress(ValueError):
+            values += [value for value in scalars(json.loads(text)) if name == "secrets.json" or len(value) > 16]
+    # Of a value of several lines, each by itself.
+    return values + [line for value in values for line in value.splitlines() if len(line) > 16]

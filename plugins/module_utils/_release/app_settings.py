@@ -4,8 +4,6 @@
 
 The app's own Python runs this file as a part of the pre-flight's program (see :mod:`probe`): it uses the standard
 library alone.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

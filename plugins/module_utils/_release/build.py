@@ -7,8 +7,6 @@ where the release is made, sees no other process, and none of its processes outl
 
 Its group is not the app's: processes of the app that run meanwhile can neither look into those of the build, although
 both belong to the same user, nor enter the directories that are open to this group only.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations
@@ -26,10 +24,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
     head_and_tail,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import BUILD
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import without_passwords
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl, transient_unit
 from ansible_collections.flask_ops.production.plugins.module_utils._release import agent as _agent
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
-from ansible_collections.flask_ops.production.plugins.module_utils._release.masking import without_passwords
 from ansible_collections.flask_ops.production.plugins.module_utils._release.program import program
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import proxies
 

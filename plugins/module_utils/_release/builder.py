@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The build of a release, step by step.
-
-This module util is private to the collection.
-"""
+"""The build of a release, step by step."""
 
 from __future__ import annotations
 
@@ -17,11 +14,20 @@ from dataclasses import dataclass, field
 from ansible_collections.flask_ops.production.plugins.module_utils._host.advice import with_advice
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, remove, write
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import masked
 from ansible_collections.flask_ops.production.plugins.module_utils._release import preflight as _preflight
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import ReleaseError, build_environment
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
+    ReleaseError,
+    build_environment,
+    secret_values,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
+from ansible_collections.flask_ops.production.plugins.module_utils._release.cleanup import (
+    incomplete_environments,
+    mark_live,
+    obsolete,
+)
 from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import Environment
-from ansible_collections.flask_ops.production.plugins.module_utils._release.masking import masked, secret_values
 from ansible_collections.flask_ops.production.plugins.module_utils._release.migrations import (
     MIGRATED,
     rollback_warnings,
@@ -33,11 +39,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.owne
     transfer_to_root,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
-from ansible_collections.flask_ops.production.plugins.module_utils._release.retention import (
-    incomplete_environments,
-    mark_live,
-    obsolete,
-)
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sandboxed import run_in_sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sources import (
     KEYS,

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an app needs to be installed, by the files of its source, and the versions in requirements.
-
-This module util is private to the collection.
-"""
+"""What an app needs to be installed, by the files of its source, and the versions in requirements."""
 
 from __future__ import annotations
 

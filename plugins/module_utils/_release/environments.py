@@ -7,8 +7,6 @@
 
 Where the app's own code is installed into the environment, the digest has the release in it, and it is that
 release's alone.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is unsafe or unwise in the settings of an app, each with its remedy.
-
-This module util is private to the collection.
-"""
+"""What is unsafe or unwise in the settings of an app, each with its remedy."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The migrations of a release, and the warning that a rollback does not undo them.
-
-This module util is private to the collection.
-"""
+"""The migrations of a release, and the warning that a rollback does not undo them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who owns an app's files: root has what was built, the app's user what the app writes.
-
-This module util is private to the collection.
-"""
+"""Who owns an app's files: root has what was built, the app's user what the app writes."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pre-flight: the app is imported where it will run, and its settings decide whether it may go live.
 
-This module util is private to the collection. The program that imports the app is :mod:`probe`.
+The program that imports the app is :mod:`probe`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import typing as t
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import head_and_tail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import write
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import masked
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import State
 from ansible_collections.flask_ops.production.plugins.module_utils._release import app_settings, probe, secret_keys
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError, secret_values
 from ansible_collections.flask_ops.production.plugins.module_utils._release.findings import evaluate
-from ansible_collections.flask_ops.production.plugins.module_utils._release.masking import masked, secret_values
 from ansible_collections.flask_ops.production.plugins.module_utils._release.program import program
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sandboxed import run_in_sandbox

@@ -5,8 +5,6 @@
 The app's own Python runs this file after ``secret_keys`` and ``app_settings``, as one program and as the app's user. It
 uses the standard library alone, and prints one object of JSON. The app is imported in a child process, whose result comes through shared memory: whatever an app prints, closes,
 replaces or leaves running, it cannot disturb the answer.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that another Python runs: modules of this collection, sent as an argument.
-
-This module util is private to the collection.
-"""
+"""Programs that another Python runs: modules of this collection, sent as an argument."""
 
 from __future__ import annotations
 

@@ -2,24 +2,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Releases: directories that hold an app's code and its virtual environment, and never change once complete.
 
-    /srv/shop/
-      current -> releases/3f2c9a1b7d20-5e1c88aa     the live release (kept by the switch)
-      previous -> releases/9be01c44f1aa-5e1c88aa    the one before it
-      releases/<id>/
-        app/        the code                         root:shop, not writable by the app
-        venv -> ../../environments/0c1f8e7d9b2a      its virtual environment
-        static/     its static files                 readable by nginx
-        REVISION    where it came from
-        .complete   written last: without it, the release is rebuilt
-        .migrated   the migration has been run from this release
-        .live       it has been live
-        .checked    the inputs of the last pre-flight, and its warnings
-      environments/ virtual environments, see environments.py
-      old-static/   static files that a deploy took away, for pages from before it
-      shared/       what the app may write; outlives every release
-      .build/       repository and package cache of the builds
-
-This module util is private to the collection.
+/srv/shop/
+  current -> releases/3f2c9a1b7d20-5e1c88aa     the live release (kept by the switch)
+  previous -> releases/9be01c44f1aa-5e1c88aa    the one before it
+  releases/<id>/
+    app/        the code                         root:shop, not writable by the app
+    venv -> ../../environments/0c1f8e7d9b2a      its virtual environment
+    static/     its static files                 readable by nginx
+    REVISION    where it came from
+    .complete   written last: without it, the release is rebuilt
+    .migrated   the migration has been run from this release
+    .live       it has been live
+    .checked    the inputs of the last pre-flight, and its warnings
+  environments/ virtual environments, see environments.py
+  old-static/   static files that a deploy took away, for pages from before it
+  shared/       what the app may write; outlives every release
+  .build/       repository and package cache of the builds
 """
 
 from __future__ import annotations

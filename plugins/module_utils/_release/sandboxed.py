@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands of a release, run as the app would run them.
-
-This module util is private to the collection.
-"""
+"""Commands of a release, run as the app would run them."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 """Where an app's code comes from: which revision its inputs mean, and how that revision is unpacked.
 
 All that reads or runs code of others is done in the build's unit, as the app's user.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Static files as a web server likes them: readable, compressed beforehand, and still there for older pages.
-
-This module util is private to the collection.
-"""
+"""Static files as a web server likes them: readable, compressed beforehand, and still there for older pages."""
 
 from __future__ import annotations
 

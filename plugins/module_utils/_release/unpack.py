@@ -3,8 +3,6 @@
 """Unpacks an archive, in a build's unit: a tar, compressed or not, or a zip.
 
 This file is run by the host's Python, which knows the compressions: a host needs no tools for them.
-
-This module util is private to the collection.
 """
 
 from __future__ import annotations

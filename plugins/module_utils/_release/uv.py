@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""uv on the host, and the environments that it makes for programs of ours, such as certbot.
-
-This module util is private to the collection.
-"""
+"""uv on the host, and the environments that it makes for programs of ours, such as certbot."""
 
 from __future__ import annotations
 

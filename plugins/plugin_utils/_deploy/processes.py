@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a process that an app has beside the web becomes systemd's: its units, its command, the hosts that run it.
-
-This plugin util is private to the collection.
-"""
+"""How a process that an app has beside the web becomes systemd's: its units, its command, the hosts that run it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A directory on the controller as an archive that depends on nothing but what is in it.
-
-This plugin util is private to the collection.
-"""
+"""A directory on the controller as an archive that depends on nothing but what is in it."""
 
 from __future__ import annotations
 

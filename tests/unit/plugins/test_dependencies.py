@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import without_passwords
 from ansible_collections.flask_ops.production.plugins.module_utils._release import dependencies as _dependencies
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
     App,
@@ -21,7 +22,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.depe
     refuse_conflict,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._release.environments import Environment
-from ansible_collections.flask_ops.production.plugins.module_utils._release.masking import without_passwords
 
 from tests.unit.plugins.releases import app
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._release import release as _release
-from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
-    Release,
-)
-from ansible_collections.flask_ops.production.plugins.module_utils._release.removal import remove_app
-from ansible_collections.flask_ops.production.plugins.module_utils._release.retention import (
+from ansible_collections.flask_ops.production.plugins.module_utils._release.cleanup import (
     mark_live,
     obsolete,
+    remove_app,
     unused_environments,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
+    Release,
 )
 
 from tests.unit.plugins.releases import ROOT_ONLY, app, releases
