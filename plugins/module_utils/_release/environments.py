@@ -21,10 +21,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import ensure_directory, remove, write
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
-    App,
-    build_environment,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, build_environment
 from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
 from ansible_collections.flask_ops.production.plugins.module_utils._release.dependencies import (
     Dependencies,

@@ -10,14 +10,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import remove
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
-    ReleaseError,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import Builder, hidden_files
 from ansible_collections.flask_ops.production.plugins.module_utils._release.ownership import transfer_to_root
-from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
-    Release,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 
 from tests.unit.plugins.releases import ROOT_ONLY, app
 

@@ -16,9 +16,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.clea
     remove_app,
     unused_environments,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
-    Release,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 
 from tests.unit.plugins.releases import ROOT_ONLY, app, releases
 

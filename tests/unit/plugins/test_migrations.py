@@ -10,9 +10,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.migr
     migration_files,
     rollback_warnings,
 )
-from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
-    Release,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 
 from tests.unit.plugins.releases import app
 

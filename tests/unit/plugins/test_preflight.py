@@ -11,17 +11,10 @@ import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._release import builder as _builder
 from ansible_collections.flask_ops.production.plugins.module_utils._release import preflight as _preflight
 from ansible_collections.flask_ops.production.plugins.module_utils._release import sandboxed as _sandboxed
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
-    ReleaseError,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import Builder
-from ansible_collections.flask_ops.production.plugins.module_utils._release.preflight import (
-    explain,
-    probe_request,
-)
-from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
-    Release,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.preflight import explain, probe_request
+from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sandboxed import run_in_sandbox
 
 from tests.unit.plugins.releases import SOUND, app, releases

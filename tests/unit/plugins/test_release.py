@@ -12,9 +12,7 @@ import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import SANDBOX
 from ansible_collections.flask_ops.production.plugins.module_utils._release import release as _release
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
-    ReleaseError,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
     Release,
     find,

@@ -16,10 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._release import sources as _sources
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import (
-    App,
-    ReleaseError,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.build import Build
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sources import (
     ArchiveSource,
