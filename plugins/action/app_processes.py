@@ -16,7 +16,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files i
 
 
 class ActionModule(AppsAction):
-    """Renders the files of every process that this host should run; the module brings them to their state."""
+    """Renders the files of every process that this host should run; the module deploys them."""
 
     LAST = True
     _VALID_ARGS = frozenset(("apps", "releases", "files", "timer"))

@@ -219,7 +219,7 @@ class Switch:
     # --- the steps ---------------------------------------------------------------------------------------------------
 
     def _check_server(self, old: str | None) -> None:
-        """Refuse a server that drops requests: an app may bring a gunicorn of its own."""
+        """Refuse a server that drops requests: an app's requirements may pin an old gunicorn."""
         server = self.app.server
         version = self.host.server_version(server, self.app.venv)
         if server != "gunicorn":

@@ -3,14 +3,14 @@
 """One deploy at a time per app, from the build to the last process.
 
 The file ``/run/flask-ops/<app>.lock`` is locked by flock(2) while a module works on the app. Between two modules of a
-run, its text says whose the app is: JSON about the run, and whether it has finished. Another run waits for the end, or
+run, its text names the owner of the app: JSON about the run, and whether it has finished. Another run waits for the end, or
 until the first one has been idle for so long that its controller must be dead, and takes over. A later step of a run
 that was taken over from changes nothing any more.
 
 The file stays when the app is removed, until the next reboot: a run that was taken over from must still find that in it, and
 must not set the app up again. So nobody unlinks a file for which another run may wait, either.
 
-The file is for root alone: flock(2) needs no more than a descriptor, so who may read it may block every deploy.
+The file is for root alone: flock(2) needs no more than a descriptor, so any user who may read it could block every deploy.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ class Run:
     """Whether the app is finished with this step."""
 
     @contextlib.contextmanager
-    def lock(self, app: str, patience: float) -> t.Iterator[Step]:
+    def lock(self, app: str, timeout: float) -> t.Iterator[Step]:
         """Hold an app's lock during one step. A failure of the step finishes the app for this run.
 
-        :param patience: seconds to wait for another run.
+        :param timeout: seconds to wait for another run.
         :raises LockedError: when that run does not end in time, or has taken over from this one.
         """
         ensure_directory(LOCKS)
         with lock_file(os.path.join(LOCKS, f"{app}.lock")) as stream:
-            record = self._wait(app, stream, patience)
+            record = self._wait(app, stream, timeout)
             step = Step(self.last)
             before = record.get("over", [])
             if record.get("run") != self.id:
@@ -94,9 +94,9 @@ class Run:
             finally:
                 _write(stream, {**record, "finished": step.last})
 
-    def _wait(self, app: str, stream: t.IO[str], patience: float) -> dict[str, t.Any]:
-        """Take the lock when the app is free, and return what the file says."""
-        deadline = time.monotonic() + patience
+    def _wait(self, app: str, stream: t.IO[str], timeout: float) -> dict[str, t.Any]:
+        """Take the lock when the app is free, and return the record in the file."""
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,7 +115,7 @@ class Run:
                 fcntl.flock(stream, fcntl.LOCK_UN)
             if time.monotonic() >= deadline:
                 raise LockedError(
-                    f"{app}: {_holder(record)} works on this app. Waited {patience:g} s for it; nothing was changed. Run "
+                    f"{app}: {_holder(record)} works on this app. Waited {timeout:g} s for it; nothing was changed. Run "
                     "again when that one is done."
                 )
             time.sleep(0.2)
@@ -130,7 +130,7 @@ class Step:
 
 
 def _read(stream: t.IO[str]) -> dict[str, t.Any]:
-    """What the file says. A run that was killed while it wrote leaves a part, which says nothing."""
+    """The record in the file; empty where a run was killed while it wrote, and left only a part."""
     stream.seek(0)
     try:
         record = json.loads(stream.read())

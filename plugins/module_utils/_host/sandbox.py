@@ -88,7 +88,7 @@ STRICT: tuple[tuple[str, str], ...] = (
     ("PrivateNetwork", "yes"),
     ("MemoryDenyWriteExecute", "yes"),
 )
-"""What an app may not do besides, if it asks for a strict sandbox. Rated 0.7 at most."""
+"""What an app may not do in addition, with a strict sandbox. Rated 0.7 at most."""
 
 LIMITS = {
     "memory_high": ("MemoryHigh", "{}M"),

@@ -1,6 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An app as the ``python_release`` module gets it, and the ground that its builds stand on."""
+"""An app as the ``python_release`` module receives it, and the environment of its builds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.uv i
 
 
 class ReleaseError(Exception):
-    """A release could not be made. The message says of which app, at which step, and why."""
+    """A release could not be made. The message names the app, the step, and the reason."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class App:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     additional_requirements: tuple[str, ...] = ()
-    """What the app itself is given in addition to what its source lists."""
+    """Requirements of the app in addition to those that its source lists."""
     extra_requirements: tuple[str, ...] = ()
-    """What serves the app and what that needs, unless the app brings it."""
+    """The server and its requirements, unless the app's own requirements include it."""
     files: tuple[tuple[str, str], ...] = ()
     build_command: str = ""
     build_timeout: int = 600

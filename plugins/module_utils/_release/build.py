@@ -105,9 +105,9 @@ class Build:
     def __exit__(self, *_error: object) -> None:
         self.end()
 
-    def _ask(self, request: dict[str, t.Any], patience: float, stdin: t.IO[bytes] | None = None) -> dict[str, t.Any]:
+    def _ask(self, request: dict[str, t.Any], timeout: float, stdin: t.IO[bytes] | None = None) -> dict[str, t.Any]:
         channel = self._channel or self._start()
-        channel.settimeout(patience)
+        channel.settimeout(timeout)
         try:
             _agent.send(channel, request, stdin.fileno() if stdin else None)
             answer, _descriptor = _agent.receive(channel)

@@ -53,7 +53,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.stat
 
 @dataclass
 class Builder:
-    """Makes one release of one app; every step names itself, so that an error says where it happened.
+    """Builds one release of one app. An error names the step that failed.
 
     The caller holds the app's lock.
     """

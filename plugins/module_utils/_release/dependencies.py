@@ -20,7 +20,7 @@ LOCKED_CODE = re.compile(r'source = \{ (editable|directory|path) = "')
 
 @dataclass
 class Dependencies:
-    """What an app needs, in the best description that it brings."""
+    """The dependencies of an app, by the best description in its source."""
 
     arguments: list[str]
     """For the installer; empty where nothing is needed."""
@@ -42,7 +42,7 @@ Reader = t.Callable[[str, str], str | None]
 
 
 def dependencies(app: App, code: str, read: Reader) -> Dependencies:
-    """Look at what the source brings: the named file, ``uv.lock``, ``requirements.txt``, ``pyproject.toml``."""
+    """Find the description in the source: the named file, ``uv.lock``, ``requirements.txt``, ``pyproject.toml``."""
     if app.installer == "pip" and (app.groups or app.requirements == "pyproject.toml"):
         option = "groups" if app.groups else "requirements"
         raise ReleaseError(f"{option}: pip does not read them from pyproject.toml; leave installer out")

@@ -41,7 +41,7 @@ FORMAT = "1"
 
 @dataclass
 class Environment:
-    """The virtual environment that one release needs."""
+    """The virtual environment of a release."""
 
     app: App
     code: str
@@ -134,7 +134,7 @@ class Environment:
         self._add(app.extra_requirements)
 
     def _add(self, requirements: t.Sequence[str]) -> None:
-        """Install what serves the app, and what that needs, unless the app brings it."""
+        """Install the server and its requirements, unless the app's own requirements include it."""
         if not requirements:
             return
         present = self._installed()

@@ -57,12 +57,12 @@ def ensure_uv(wheels: str = "") -> str:
     """
     version = UV.split("==", 1)[1].split()[0]
     home = os.path.join(TOOLS, f"uv-{version}")
-    with locked():
+    with tools_lock():
         _install_uv(home, version, wheels)
     return f"{home}/bin/uv"
 
 
-def locked() -> contextlib.AbstractContextManager[None]:
+def tools_lock() -> contextlib.AbstractContextManager[None]:
     """One run at a time installs programs: two apps may be deployed at once."""
     return host_lock(os.path.join(TOOLS, ".lock"))
 
@@ -113,7 +113,7 @@ def ensure_python(path: str, mirror: str = "") -> None:
         **proxies(),
         **({"UV_PYTHON_INSTALL_MIRROR": mirror} if mirror else {}),
     }
-    with locked():
+    with tools_lock():
         ensure_directory(PYTHONS)
         try:
             run([uv, "python", "install", "--quiet", "--no-bin", version], env=environment, timeout=900)
@@ -144,13 +144,13 @@ def tool_complete(name: str, home: str) -> bool:
 
 
 def build_tool(name: str, home: str, requirements: str, extra: t.Sequence[str], python: str) -> None:
-    """Build the environment beside the one in use, and point the link ``/opt/flask-ops/<name>`` to it last.
+    """Build the new environment, while the old one is in use, and point the link ``/opt/flask-ops/<name>`` to it last.
 
     :param requirements: text of a requirements file, every line with its hashes.
     :param extra: more lines, in versions that fit to those.
     """
     uv = ensure_uv()
-    with locked():
+    with tools_lock():
         _build_tool(uv, name, home, requirements, extra, python)
 
 

@@ -1,6 +1,6 @@
 # Copyright: the flask_ops.production authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a process that an app has beside the web becomes systemd's: its units, its command, the hosts that run it."""
+"""An app's background processes in systemd: their units, their commands, and the hosts that run them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 Options = Mapping[str, t.Any]
 
 OTHER_UNITS = ("blue", "green", "migrate", "preflight")
-"""What else an app has a unit for, C(<app>-blue) and so on: its slots, and what is run once from a release."""
+"""Other units of an app, C(<app>-blue) and so on: its slots, and commands that are run once from a release."""
 
 
 def unit_name(app: Options, process: Options) -> str:
