@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ENTRIES, Options, entry_options
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import NEEDED_WHEN_PRESENT
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import NEEDED_WHEN_PRESENT
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import Options, app_options, list_of
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.worker_sizing import (
     RESERVE_MIB,
     WORKER_MIB,
@@ -101,8 +101,14 @@ for a host that would have no worker, use more memory than it has, or get fewer 
 CORES = GIBIBYTES = (1, 2, 4, 8, 16)
 
 
+def roles() -> list[str]:
+    """The roles that work with apps, as they follow each other in site.yml."""
+    check = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text())[0]["tasks"][0]
+    return [role for role in check["flask_ops.production.prepare_apps"]["roles"] if list_of(role)]
+
+
 def render() -> str:
-    options = entry_options(*ENTRIES)
+    options = app_options(roles())
     sections = [section for name, option in options.items() for section in described(name, option)]
     return "\n".join([HEAD, overview(options), "", *sections]).rstrip() + "\n"
 
@@ -126,11 +132,11 @@ def render_workers() -> str:
 
 
 def overview(options: Options) -> str:
-    """Every option with a link to its section, and the roles whose entries know it."""
+    """Every option with a link to its section, and the roles that know it."""
     lines = ["| Option | Type | Default | Used by role |", "|---|---|---|---|"]
     for name, option in options.items():
-        roles = ", ".join(f"`{role}`" for role in ENTRIES if name in entry_options(role))
-        lines.append(f"| [`{name}`](#{name}) | {kind(option)} | {default(name, option)} | {roles} |")
+        known_to = ", ".join(f"`{role}`" for role in roles() if name in app_options([role]))
+        lines.append(f"| [`{name}`](#{name}) | {kind(option)} | {default(name, option)} | {known_to} |")
     return "\n".join(lines)
 
 
@@ -179,26 +185,28 @@ def default(path: str, option: dict[str, Any]) -> str:
 def rules(path: str) -> list[str]:
     """The rules of a value, of a list's elements, of a dictionary's names and values; as sentences."""
     subjects = {"": "M", "[]": "Each m", "{key}": "Each name m", "{value}": "Each value m"}
+    known = all_rules()
     return [
-        f"{subject}{RULES[path + suffix].says.removeprefix('m')}."
+        f"{subject}{known[path + suffix].error.removeprefix('m')}."
         for suffix, subject in subjects.items()
-        if path + suffix in RULES
+        if path + suffix in known
     ]
 
 
 def example(path: str, option: dict[str, Any]) -> str:
     """A good value in its place, as YAML on one line. A number within limits needs no example."""
+    known = all_rules()
     if option["type"] == "int":
         return ""
-    if path in RULES:
-        rule, value = RULES[path], yaml.safe_load(RULES[path].example)
-    elif f"{path}[]" in RULES:
-        rule, value = RULES[f"{path}[]"], [yaml.safe_load(RULES[f"{path}[]"].example)]
-    elif f"{path}{{key}}" in RULES:
-        rule, value = None, {RULES[f"{path}{{key}}"].example: yaml.safe_load(RULES[f"{path}{{value}}"].example)}
+    if path in known:
+        rule, value = known[path], yaml.safe_load(known[path].example)
+    elif f"{path}[]" in known:
+        rule, value = known[f"{path}[]"], [yaml.safe_load(known[f"{path}[]"].example)]
+    elif f"{path}{{key}}" in known:
+        rule, value = None, {known[f"{path}{{key}}"].example: yaml.safe_load(known[f"{path}{{value}}"].example)}
     else:
         return ""
-    if sum(other is rule for other in RULES.values()) > 1:
+    if rule and sum(other[1:] == rule[1:] for other in known.values()) > 1:
         return ""  # what several options share is a good value of none of them in particular
     for name in reversed(path.rpartition("[].")[2].split(".")):
         value = {name: value}

@@ -5,21 +5,15 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
-from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import (
-    command_line,
-    on_host,
-    unit_name,
-    units,
-)
+from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import on_host
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import NO_RELEASE, AppsAction
-from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import in_order
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import app_files
 
 
 class ActionModule(AppsAction):
     """Renders the files of every process that this host should run; the module deploys them."""
 
     LAST = True
-    _VALID_ARGS = frozenset(("apps", "releases", "files", "timer"))
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
@@ -42,18 +36,16 @@ class ActionModule(AppsAction):
         }
 
     def _process(self, app, process, release, render):
-        known = {
+        variables = {
             "app": app,
             "process": process,
-            "command": command_line(process),
             "release": release,
             "sandbox": sandbox(**app["sandbox"], limits=app["limits"]),
         }
         files = [*self._task.args["files"], *([self._task.args["timer"]] if process["kind"] == "timer" else [])]
-        item = {**app, "process": process["name"], "unit": unit_name(app, process)}
         return {
             "name": process["name"],
-            "units": units(app, process),
+            "units": process["units"],
             "start_seconds": process["start_seconds"],
-            "files": in_order(files, item, lambda source, variables: render(source, {**known, **variables})),
+            "files": app_files(files, app, process["paths"], variables, render),
         }

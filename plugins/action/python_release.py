@@ -8,7 +8,6 @@ import os
 import tempfile
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
 from ansible_collections.flask_ops.production.plugins.plugin_utils._release.archive import (
@@ -17,17 +16,11 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._release.arch
     pack,
     packages_in,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import this_run
 
-PASSED_ON = (
-    "name", "state", "purge", "python", "wsgi", "requirements", "constraints", "installer", "extra_index",
-    "extras", "groups", "extra_requirements", "files", "build",
-    "shared_paths", "migrate", "migrate_timeout", "fail_on_insecure",
-    "accept_insecure", "server", "worker_class", "sandbox", "limits",
-)  # fmt: skip
 
-
-class ActionModule(ActionBase):
+class ActionModule(AppsAction):
     """Sends along what is on the controller, and only what the host lacks: directories, archives, wheels."""
 
     def run(self, tmp=None, task_vars=None):
@@ -65,18 +58,11 @@ class ActionModule(ActionBase):
         return self._execute_module("flask_ops.production.python_release", module_args=arguments, task_vars=task_vars)
 
     def _described(self, app):
-        """An entry of the role as the module takes it, with the checksums of what is on the controller."""
-        described = {key: app[key] for key in PASSED_ON if app.get(key) is not None}
-        static = app.get("static") or {}
-        described |= {f"static_{key}": static[key] for key in ("path", "url", "keep") if static.get(key) is not None}
-        described["deadline"] = (app.get("health") or {}).get("deadline") or 60
-        # Names alone: the values are on the host.
-        described["secret_names"] = sorted(app.get("secrets") or {})
-        described["given"] = sorted({*described["secret_names"], *(app.get("env") or {})})
-        source = {key: value for key, value in (app.get("source") or {}).items() if value is not None}
-        for secret in ("deploy_key", "token"):
-            described[secret] = encode_secret(source.pop(secret, ""))
-        described["source"] = source
+        """An app as the module takes it, with the checksums of what is on the controller."""
+        described = self.public(app)
+        source = {key: value for key, value in (app["source"] or {}).items() if value is not None}
+        described |= {secret: encode_secret(source.pop(secret, "")) for secret in ("deploy_key", "token")}
+        described |= {"source": source, "extra_index": encode_secret(app["extra_index"] or "")}
         try:
             if app.get("wheelhouse"):
                 described["wheelhouse"] = checksum(app["wheelhouse"], packages_in)

@@ -91,10 +91,6 @@ options:
     description: Whether to fetch a file through every name first.
     type: bool
     default: true
-  link:
-    description: The symbolic link by which a proxy reads a certificate; C({name}) stands for its name.
-    type: str
-    default: ""
   validate:
     description: A command that tests the proxy's files.
     type: str
@@ -144,6 +140,7 @@ failures:
   elements: str
 """
 
+import os
 from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
@@ -183,7 +180,6 @@ OPTIONS = {
     "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
     "profile": {"type": "str", "default": ""},
     "precheck": {"type": "bool", "default": True},
-    "link": {"type": "str", "default": ""},
     "validate": {"type": "str", "default": ""},
     "reload": {"type": "str", "default": ""},
     "probe_port": {"type": "int", "default": 0},
@@ -233,9 +229,8 @@ def bring_all(params: dict, check_mode: bool) -> dict:
         settings = replace(before, certificates=kept)
     else:
         settings = Settings(**{key: params[key] for key in SETTINGS}, certificates=wanted + kept)
-    results = [
-        discard(name, params["link"].format(name=name), settings, params["revoke"], check_mode) for name in unwanted
-    ]
+    links = {entry.name: entry.link for entry in (before.certificates if before else ())}
+    results = [discard(name, links.get(name, ""), settings, params["revoke"], check_mode) for name in unwanted]
     ours -= {result.name for result in results if result.action == "removed"}
     results += [bring(entry, settings, check_mode=check_mode, eab=params["eab"] or None) for entry in wanted]
     results += [observe(entry, settings) for entry in kept]
@@ -264,7 +259,7 @@ def kept_warning(names: list[str]) -> str:
 
 
 def described(entry: dict, params: dict) -> Certificate:
-    own = entry.get("acme") or {}
+    own, link = entry.get("acme") or {}, entry["paths"]["certificate"]
     return Certificate(
         name=entry["name"],
         domains=tuple(entry["domains"]),
@@ -272,7 +267,8 @@ def described(entry: dict, params: dict) -> Certificate:
         challenge=own.get("challenge") or params["challenge"],
         key_type=own.get("key_type") or params["key_type"],
         profile=own.get("profile") or params["profile"],
-        link=params["link"].format(name=entry["name"]),
+        # Where nginx_proxy has made its own certificates, it reads this link.
+        link=link if os.path.isdir(os.path.dirname(link)) else "",
     )
 
 

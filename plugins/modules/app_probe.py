@@ -15,13 +15,9 @@ description:
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   apps:
-    description: The apps, as in the C(gunicorn_systemd) role, complete with defaults.
+    description: The apps, as M(flask_ops.production.prepare_apps) returns them, without their secrets.
     type: list
     elements: dict
-    required: true
-  socket:
-    description: The socket at which nginx passes requests to an app; C({name}) stands for the app's name.
-    type: str
     required: true
 attributes:
   check_mode:
@@ -35,8 +31,7 @@ attributes:
 EXAMPLES = r"""
 - name: Check the apps through nginx
   flask_ops.production.app_probe:
-    apps: "{{ gunicorn_systemd_apps | flask_ops.production.with_defaults('gunicorn_systemd') }}"
-    socket: /run/flask-ops/nginx/{name}.sock
+    apps: "{{ prepared.apps | flask_ops.production.without_secrets }}"
 """
 
 RETURN = r"""
@@ -58,17 +53,12 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.files i
 def main() -> None:
     set_umask()
     module = AnsibleModule(
-        argument_spec={
-            "apps": {"type": "list", "elements": "dict", "required": True},
-            "socket": {"type": "str", "required": True},
-        },
-        supports_check_mode=True,
+        argument_spec={"apps": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True
     )
     failures: dict[str, str] = {}
     for app in [] if module.check_mode else module.params["apps"]:
         with FailureOf(app["name"], failures, DeployError, OSError):
-            path = module.params["socket"].format_map(app)
-            check_app(app["name"], app["domains"][0], Health.of(app), path, Host())
+            check_app(app["name"], app["domains"][0], Health.of(app), app["paths"]["probe_socket"], Host())
     module.exit_json(changed=False, failures=failures)
 
 

@@ -22,7 +22,7 @@ description:
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   apps:
-    description: The apps, as in the C(app_processes) role.
+    description: The apps, as M(flask_ops.production.prepare_apps) returns them.
     type: list
     elements: dict
     required: true
@@ -32,9 +32,8 @@ options:
     required: true
   files:
     description:
-      - The files of a process, as in M(flask_ops.production.config_files). C({name}), C({process}) and C({unit}) stand for
-        the names of the app, the process and its unit, without the type of the unit. The templates see C(app), C(process),
-        C(command), as systemd takes it, C(release) and C(sandbox).
+      - The files of a process, as in M(flask_ops.production.config_files). A C(path) names one of C(app.processes[]), or else
+        of C(app.paths). The templates see C(app), C(process), C(release) and C(sandbox).
     type: list
     elements: dict
     required: true
@@ -42,6 +41,9 @@ options:
     description: The file, as in O(files), of a timer unit, in addition to O(files).
     type: dict
     required: true
+  run:
+    description: Set by the action plugin, which identifies the run that holds the lock of an app.
+    type: dict
 attributes:
   check_mode:
     description: Reports the processes that would be stopped, started and restarted.
@@ -54,16 +56,13 @@ attributes:
 EXAMPLES = r"""
 - name: Deploy the processes of each app
   flask_ops.production.app_processes:
-    apps: "{{ app_processes_apps | flask_ops.production.with_defaults('app_processes') }}"
+    apps: "{{ prepared.apps }}"
     releases: "{{ python_app_releases }}"
     files:
-      - dest: /etc/flask-ops/{name}/processes
-      - dest: /etc/flask-ops/{name}/processes/{process}
-      - src: process.service.j2
-        dest: /etc/systemd/system/{unit}.service
-    timer:
-      src: process.timer.j2
-      dest: /etc/systemd/system/{unit}.timer
+      - {path: processes}
+      - {path: configuration}
+      - {path: service, src: process.service.j2}
+    timer: {path: timer, src: process.timer.j2}
 """
 
 RETURN = r"""
@@ -99,37 +98,21 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run
-from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import FILE_OPTIONS, Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry
 
-# What the action plugin of the same name makes of the documented options: one entry an app, rendered.
-APP = {
-    "name": {"type": "str", "required": True},
-    "release": {"type": "str", "default": ""},
-    "processes": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "units": {"type": "list", "elements": "str", "required": True},
-            "start_seconds": {"type": "float", "required": True},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {**FILE_OPTIONS, "secret": {"type": "bool", "default": False}},
-            },
-        },
-    },
+# The documented options; the action plugin of the same name replaces each app by its rendered processes.
+OPTIONS = {
+    "apps": {"type": "list", "elements": "dict", "required": True},
+    "releases": {"type": "dict", "required": True},
+    "files": {"type": "list", "elements": "dict", "required": True},
+    "timer": {"type": "dict", "required": True},
+    "run": RUN,
 }
 
 
 def main() -> None:
     set_umask()
-    module = AnsibleModule(
-        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}, "run": RUN},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     done: dict = {"changed": False, "apps": {}, "failures": {}, "diff": []}
     # Apps that lose processes come first: another one may get a unit of that name.
     params = sorted(module.params["apps"], key=lambda app: bool(app["processes"]))
@@ -146,13 +129,13 @@ def main() -> None:
 def app_of(params: dict, must_exist: bool) -> ProcessApp:
     return ProcessApp(
         name=params["name"],
-        release=params["release"],
+        release=params.get("release", ""),
         processes=[
             Process(
                 name=process["name"],
                 units=tuple(process["units"]),
                 start_seconds=process["start_seconds"],
-                files=[Entry.from_params(file, file["secret"], must_exist) for file in process["files"]],
+                files=[Entry.from_params(file, must_exist) for file in process["files"]],
             )
             for process in params["processes"]
         ],

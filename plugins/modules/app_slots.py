@@ -21,7 +21,7 @@ description:
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   apps:
-    description: The apps, as in the C(gunicorn_systemd) role.
+    description: The apps, as M(flask_ops.production.prepare_apps) returns them.
     type: list
     elements: dict
     required: true
@@ -31,8 +31,8 @@ options:
     required: true
   files:
     description:
-      - The files of a slot, as in M(flask_ops.production.config_files). C({name}) and C({slot}) stand for the app's
-        and the slot's name. The templates see C(app), C(slot) and C(release), and the sandbox as C(sandbox).
+      - The files of a slot, as in M(flask_ops.production.config_files). A C(path) names one of C(app.slots), or else of
+        C(app.paths). The templates see C(app), C(slot) and C(release), and the sandbox as C(sandbox).
       - A secret file must be a copy of one on the host.
     type: list
     elements: dict
@@ -41,16 +41,9 @@ options:
     description: The file, as in O(files), that restores the link to the live slot after a reboot.
     type: dict
     required: true
-  release_link:
-    description: A link that points to the live release; C({name}) as above. Empty for none.
-    type: str
-    default: ""
-  probe_socket:
-    description:
-      - A socket at which nginx passes requests to the app, by a new connection each time; C({name}) as above. The app
-        is checked there after the flip, if nginx listens. Empty for none.
-    type: str
-    default: ""
+  run:
+    description: Set by the action plugin, which identifies the run that holds the lock of an app.
+    type: dict
 attributes:
   check_mode:
     description: Reports whether a switch would happen.
@@ -63,16 +56,12 @@ attributes:
 EXAMPLES = r"""
 - name: Deploy each app's release
   flask_ops.production.app_slots:
-    apps: "{{ gunicorn_systemd_apps }}"
+    apps: "{{ prepared.apps }}"
     releases: "{{ python_app_releases }}"
     files:
-      - src: slot.socket.j2
-        dest: /etc/systemd/system/{name}-{slot}.socket
-      - src: slot.service.j2
-        dest: /etc/systemd/system/{name}-{slot}.service
-    boot:
-      src: tmpfiles.conf.j2
-      dest: /etc/tmpfiles.d/flask-ops-{name}.conf
+      - {path: socket, src: slot.socket.j2}
+      - {path: service, src: slot.service.j2}
+    boot: {path: boot, src: tmpfiles.conf.j2}
 """
 
 RETURN = r"""
@@ -94,7 +83,7 @@ apps:
       type: list
       elements: str
     checked:
-      description: Whether the release has been checked through nginx. V(true) as well where O(probe_socket) is empty.
+      description: Whether the release has been checked through nginx.
       type: bool
 failures:
   description: An error message for each app that failed, by its name. Its slots are as they were.
@@ -115,83 +104,51 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run
-from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import FILE_OPTIONS, Entry
+from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry
 
-FILE = {**FILE_OPTIONS, "secret": {"type": "bool", "default": False}}
-
-# What the action plugin of the same name makes of the documented options: one entry an app, rendered.
-APP = {
-    "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "host": {"type": "str", "default": "localhost"},
-    "release": {"type": "str", "default": ""},
-    "venv": {"type": "str", "default": ""},
-    "release_link": {"type": "str", "default": ""},
-    "server": {"type": "str", "default": "gunicorn"},
-    "path": {"type": "str", "default": "/"},
-    "health": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "path": {"type": "str", "required": True},
-            "status": {"type": "int"},
-            "timeout": {"type": "float", "required": True},
-            "interval": {"type": "float", "required": True},
-            "deadline": {"type": "float", "required": True},
-        },
-    },
-    "probe_socket": {"type": "str", "default": ""},
-    "instances": {"type": "int", "default": 1},
-    **{
-        slot: {
-            "type": "dict",
-            "required": True,
-            "options": {
-                "files": {"type": "list", "elements": "dict", "options": FILE, "required": True},
-                "boot": {"type": "dict", "options": FILE, "required": True},
-            },
-        }
-        for slot in SLOTS
-    },
+# The documented options; the action plugin of the same name replaces each app by its rendered files.
+OPTIONS = {
+    "apps": {"type": "list", "elements": "dict", "required": True},
+    "releases": {"type": "dict", "required": True},
+    "files": {"type": "list", "elements": "dict", "required": True},
+    "boot": {"type": "dict", "required": True},
+    "run": RUN,
 }
 
 
 def main() -> None:
     set_umask()
-    module = AnsibleModule(
-        argument_spec={"apps": {"type": "list", "elements": "dict", "options": APP, "required": True}, "run": RUN},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     done: dict = {"changed": False, "apps": {}, "failures": {}, "diff": []}
     run = Run(**module.params["run"])
-    for params in module.params["apps"]:
-        with FailureOf(params["name"], done["failures"], DeployError, LockedError, CommandError, OSError):
-            switch = Switch(app_of(params, run, must_exist=not module.check_mode), Host(run))
-            act = switch.remove if params["state"] == "absent" else switch.run
+    for described in module.params["apps"]:
+        app = described["app"]
+        with FailureOf(app["name"], done["failures"], DeployError, LockedError, CommandError, OSError):
+            switch = Switch(slot_app(described, run, must_exist=not module.check_mode), Host(run))
+            act = switch.remove if app["state"] == "absent" else switch.run
             outcome = dataclasses.asdict(act(module.check_mode))
             done["changed"] |= outcome.pop("changed")
             done["diff"] += outcome.pop("diff")
-            done["apps"][params["name"]] = outcome
+            done["apps"][app["name"]] = outcome
     module.exit_json(**done)
 
 
-def app_of(params: dict, run: Run, must_exist: bool) -> SlotApp:
+def slot_app(described: dict, run: Run, must_exist: bool) -> SlotApp:
+    """An app as the action plugin describes it: its prepared options, its release, the files of each slot."""
+    app, release = described["app"], described["release"]
     return SlotApp(
-        name=params["name"],
-        host=params["host"],
-        health=Health.of(params),
-        release=params["release"],
-        venv=params["venv"],
-        release_link=params["release_link"],
-        files={
-            slot: [Entry.from_params(file, file["secret"], must_exist) for file in params[slot]["files"]]
-            for slot in SLOTS
-        },
-        boot={slot: Entry.from_params(params[slot]["boot"]) for slot in SLOTS},
-        server=params["server"],
+        name=app["name"],
+        host=(app.get("domains") or ["localhost"])[0],
+        health=Health.of(app),
+        release=release.get("path", ""),
+        venv=release.get("venv", ""),
+        release_link=app["paths"]["current"],
+        files={slot: [Entry.from_params(file, must_exist) for file in described[slot]["files"]] for slot in SLOTS},
+        boot={slot: Entry.from_params(described[slot]["boot"]) for slot in SLOTS},
+        server=app["server"],
         by=run.by,
-        probe_socket=params["probe_socket"],
-        instances=params["instances"],
+        probe_socket=app["paths"]["probe_socket"],
+        instances=app["instances"],
     )
 
 

@@ -19,13 +19,9 @@ description:
 author: [the flask_ops.production authors (@flask-ops)]
 options:
   apps:
-    description: The apps, as in the C(gunicorn_systemd) role, defaults filled in.
+    description: The apps, as M(flask_ops.production.prepare_apps) returns them, without their secrets.
     type: list
     elements: dict
-    required: true
-  release_link:
-    description: The link that names the live release; C({name}) stands for the app's name.
-    type: str
     required: true
   https_port:
     description: nginx's port for HTTPS on this host. V(0) where nginx does not serve the apps.
@@ -54,8 +50,7 @@ attributes:
 EXAMPLES = r"""
 - name: Gather the status of the apps
   flask_ops.production.apps_info:
-    apps: "{{ gunicorn_systemd_apps | flask_ops.production.with_defaults('gunicorn_systemd') }}"
-    release_link: /srv/{name}/current
+    apps: "{{ prepared.apps | flask_ops.production.without_secrets }}"
   register: status
 
 - name: Stop unless each app answers
@@ -166,7 +161,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
-            "release_link": {"type": "str", "required": True},
             "https_port": {"type": "int", "default": 443},
             "listed": {"type": "list", "elements": "str", "default": []},
             "warn": {"type": "bool", "default": False},
@@ -175,13 +169,10 @@ def main() -> None:
     )
     apps, port = module.params["apps"], module.params["https_port"] or None
     try:
-        links = {app["name"]: module.params["release_link"].format_map(app) for app in apps}
         deploys = last_deploys(DEPLOYS)
-        found = {app["name"]: inspect(app, links[app["name"]], port) for app in apps}
-        roots = [os.path.dirname(link) for link in links.values()]
-        problems = host_problems(
-            [*roots, *(f"{root}/shared" for root in roots)], module.params["listed"], nginx=port is not None
-        )
+        found = {app["name"]: inspect(app, app["paths"]["current"], port) for app in apps}
+        roots = [app["paths"][path] for path in ("root", "shared") for app in apps]
+        problems = host_problems(roots, module.params["listed"], nginx=port is not None)
     except (CommandError, KeyError) as error:
         module.fail_json(msg=str(error))
     lines = []

@@ -27,13 +27,13 @@ options:
       dest:
         description:
           - Absolute path on the host.
-          - With O(files[].each), C({key}) stands for that key of the item.
+          - With O(files[].each), one that ends with a slash is a directory, in which the file has the item's name.
         type: str
-        required: true
+      path:
+        description: With O(files[].each), in place of O(files[].dest), a key of the item's C(paths).
+        type: str
       src:
-        description:
-          - Template in the role's C(templates/) folder that becomes the file's content; C({key}) as in
-            O(files[].dest).
+        description: Template in the role's C(templates/) folder that becomes the file's content.
         type: str
       content:
         description: The file's content, where no template is needed.
@@ -47,12 +47,18 @@ options:
       copy_of:
         description: A file on the host to copy the content from.
         type: str
+      copy_path:
+        description: In place of O(files[].copy_of), a key of the C(paths) of the app.
+        type: str
       copy_changes:
         description: In check mode, files that a run would have changed before this task copies one of them.
         type: list
         elements: str
       target:
         description: Target of a symbolic link.
+        type: str
+      target_path:
+        description: In place of O(files[].target), a key of the item's C(paths).
         type: str
       state:
         description:
@@ -72,24 +78,37 @@ options:
         type: list
         elements: dict
       as:
-        description: The name under which the template sees the item of O(files[].each).
+        description: The name under which the template sees the item of O(files[].each). By default, C(app).
         type: str
-        default: item
       mode:
         description: Permissions as an octal string. The default is V(0755) for a directory and V(0644) for a file.
         type: str
       owner:
-        description: Name of the owning user; C({key}) as in O(files[].dest).
+        description: Name of the owning user.
         type: str
         default: root
       group:
-        description: Name of the owning group; C({key}) as in O(files[].dest).
+        description: Name of the owning group.
         type: str
         default: root
+      app_group:
+        description: Whether the item's name is the name of the owning group.
+        type: bool
+        default: false
+      item:
+        description: Set by the action plugin.
+        type: str
+      binary:
+        description: Set by the action plugin.
+        type: str
       secret:
         description: Whether the content must never be shown, neither as a diff nor in the task's arguments.
         type: bool
         default: false
+  secrets:
+    description: Set by the action plugin.
+    type: dict
+    default: {}
   validate:
     description:
       - A command, run on the host after the files are written, that must exit with status 0.
@@ -137,9 +156,8 @@ EXAMPLES = r"""
       - src: nginx.conf.j2
         dest: /etc/nginx/nginx.conf
       - src: site.conf.j2
-        dest: /etc/nginx/sites-enabled/{name}.conf
-        each: "{{ nginx_proxy_sites }}"
-        as: site
+        path: site
+        each: "{{ prepared.apps }}"
     validate: nginx -t
     isolate: true
     reload: nginx.service
@@ -179,7 +197,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.reload 
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import (
-    FILE_OPTIONS,
     Change,
     Entry,
     Transaction,
@@ -192,26 +209,37 @@ PLACE = re.compile(r"(/[^\s:\"']+):([0-9]+)")
 """A file and a line, as programs name them in their errors."""
 
 
+# The documented options; the action plugin of the same name has rendered each file, with its path and state.
+FILE = {
+    **{
+        key: {"type": "str"}
+        for key in "dest path src content zipapp copy_of copy_path target target_path as mode item".split()
+    },
+    "state": {"type": "str", "choices": ["file", "touch", "directory", "files", "link", "absent"]},
+    "copy_changes": {"type": "list", "elements": "str"},
+    "each": {"type": "list", "elements": "dict"},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "app_group": {"type": "bool", "default": False},
+    "secret": {"type": "bool", "default": False},
+    # Compressed, and in base64. Nobody wants to read it in a log.
+    "binary": {"type": "str", "no_log": True},
+}
+OPTIONS = {
+    "files": {"type": "list", "elements": "dict", "options": FILE, "required": True},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "validate": {"type": "str"},
+    "refuse": {"type": "str"},
+    "isolate": {"type": "bool", "default": False},
+    "reload": {"type": "list", "elements": "str"},
+    "reload_log": {"type": "str"},
+    "stop": {"type": "list", "elements": "str"},
+}
+
+
 def main() -> None:
     set_umask()
-    # The action plugin of the same name has expanded `each`, rendered `src` and set secret files apart.
-    module = AnsibleModule(
-        argument_spec={
-            "files": {"type": "list", "elements": "dict", "options": FILE_OPTIONS},
-            "secret_files": {
-                "type": "list",
-                "elements": "dict",
-                "options": {**FILE_OPTIONS, "content": {"type": "str", "no_log": True}},
-            },
-            "validate": {"type": "str"},
-            "refuse": {"type": "str"},
-            "isolate": {"type": "bool", "default": False},
-            "reload": {"type": "list", "elements": "str"},
-            "reload_log": {"type": "str"},
-            "stop": {"type": "list", "elements": "str"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     try:
         module.exit_json(**bring_to_state(module.params, module.check_mode))
     except (CommandError, OSError, KeyError) as error:
@@ -367,10 +395,7 @@ def forget_all(units: list[str], unread: list[str]) -> None:
 
 
 def entries(params: dict, must_exist: bool) -> list[Entry]:
-    described = [(item, False) for item in params["files"] or []]
-    described += [(item, True) for item in params["secret_files"] or []]
-    described.sort(key=lambda pair: pair[0]["position"])
-    return [Entry.from_params(item, secret, must_exist) for item, secret in described]
+    return [Entry.from_params(file, must_exist, params["secrets"]) for file in params["files"]]
 
 
 if __name__ == "__main__":

@@ -24,18 +24,10 @@ author: [the flask_ops.production authors (@flask-ops)]
 options:
   apps:
     description:
-      - The apps, as in the C(python_app) role, defaults filled in. Their users and directories must exist.
+      - The apps, as M(flask_ops.production.prepare_apps) returns them. Their users and directories must exist.
       - The releases of an app whose state is V(absent) are removed.
     type: list
     elements: dict
-    required: true
-  root:
-    description: The directory of each app; C({name}) stands for its name.
-    type: str
-    required: true
-  environment_file:
-    description: The environment of each app in the syntax of systemd's C(EnvironmentFile); C({name}) as above.
-    type: str
     required: true
   python:
     description: The interpreter that virtual environments are made from, by its path or its version.
@@ -43,10 +35,6 @@ options:
     default: /usr/bin/python3
   python_mirror:
     description: URL of a mirror of python-build-standalone, for a Python that the host does not have.
-    type: str
-    default: ""
-  credentials_directory:
-    description: The files that systemd hands to each app as credentials; C({name}) as above.
     type: str
     default: ""
   step:
@@ -62,8 +50,7 @@ options:
     description:
       - The HTTP proxies that builds use, as environment variables such as C(https_proxy) and C(no_proxy).
       - Those in the environment of the task are used as well.
-    type: dict
-    default: {}
+    type: raw
   extra_requirements:
     description:
       - Packages for each environment that the app's own requirements do not include; lines of a requirements file.
@@ -84,6 +71,13 @@ options:
     description: How many releases to keep in addition to the current and the previous one.
     type: int
     default: 3
+  uploads:
+    description: Set by the action plugin, which has sent these files.
+    type: dict
+    default: {}
+  run:
+    description: Set by the action plugin, which identifies the run that holds the lock of an app.
+    type: dict
 attributes:
   check_mode:
     description: Reports the releases that would be built.
@@ -96,12 +90,7 @@ attributes:
 EXAMPLES = r"""
 - name: Build the releases
   flask_ops.production.python_release:
-    apps:
-      - name: shop
-        source: {git: "https://git.example.com/acme/shop.git", version: v1.4.2}
-        wsgi: "shop:create_app()"
-    root: /srv/{name}
-    environment_file: /etc/flask-ops/{name}/environment
+    apps: "{{ prepared.apps }}"
 """
 
 RETURN = r"""
@@ -156,41 +145,20 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.rele
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sources import has_wheelhouse
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import ensure_python, interpreter
 
-# What the action plugin of the same name makes of an entry.
-APP: dict[str, dict[str, t.Any]] = {
-    "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "purge": {"type": "bool", "default": False},
-    "source": {"type": "dict", "default": {}},
-    "deploy_key": {"type": "str", "default": "", "no_log": True},
-    "token": {"type": "str", "default": "", "no_log": True},
-    "python": {"type": "str", "default": ""},
-    "wsgi": {"type": "str", "default": ""},
-    "requirements": {"type": "str", "default": ""},
-    "constraints": {"type": "str", "default": ""},
-    "extras": {"type": "list", "elements": "str", "default": []},
-    "groups": {"type": "list", "elements": "str", "default": []},
+# The documented options; the action plugin of the same name has taken the secrets out of each app, and added checksums.
+OPTIONS = {
+    "apps": {"type": "list", "elements": "dict", "required": True},
+    "step": {"type": "str", "choices": ["build", "migrate"], "default": "build"},
+    "lock_timeout": {"type": "int", "default": 300},
+    "python": {"type": "str", "default": "/usr/bin/python3"},
+    "python_mirror": {"type": "str", "default": ""},
+    "proxies": {"type": "raw", "no_log": True},
     "extra_requirements": {"type": "list", "elements": "str", "default": []},
-    "files": {"type": "dict", "default": {}},
-    "build": {"type": "dict", "default": {}},
-    "installer": {"type": "str", "choices": ["uv", "pip"], "default": "uv"},
-    "extra_index": {"type": "str", "default": "", "no_log": True},
-    "wheelhouse": {"type": "str", "default": ""},
-    "shared_paths": {"type": "list", "elements": "str", "default": []},
-    "static_path": {"type": "str", "default": ""},
-    "static_url": {"type": "str", "default": "/static/"},
-    "static_keep": {"type": "int", "default": 86400},
-    "migrate": {"type": "str", "default": ""},
-    "migrate_timeout": {"type": "int", "default": 300},
-    "fail_on_insecure": {"type": "bool", "default": False},
-    "accept_insecure": {"type": "list", "elements": "str", "default": []},
-    "server": {"type": "str", "default": "gunicorn"},
-    "worker_class": {"type": "str", "default": "gthread"},
-    "deadline": {"type": "int", "default": 60},
-    "given": {"type": "list", "elements": "str", "default": []},
-    "secret_names": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "sandbox": {"type": "dict", "default": {}},
-    "limits": {"type": "dict", "default": {}},
+    "extra_requirements_of": {"type": "dict", "default": {}},
+    "pinned": {"type": "dict", "default": {}},
+    "keep": {"type": "int", "default": 3},
+    "uploads": {"type": "dict", "default": {}},
+    "run": RUN,
 }
 
 UNKNOWN = "known-after-the-build"
@@ -199,27 +167,7 @@ UNKNOWN = "known-after-the-build"
 
 def main() -> None:
     set_umask()
-    module = AnsibleModule(
-        argument_spec={
-            "apps": {"type": "list", "elements": "dict", "required": True, "options": APP},
-            # By app and kind: where the action plugin has put what was asked for.
-            "uploads": {"type": "dict", "default": {}},
-            "run": RUN,
-            "root": {"type": "str", "required": True},
-            "environment_file": {"type": "str", "required": True},
-            "credentials_directory": {"type": "str", "default": ""},
-            "step": {"type": "str", "choices": ["build", "migrate"], "default": "build"},
-            "lock_timeout": {"type": "int", "default": 300},
-            "python": {"type": "str", "default": "/usr/bin/python3"},
-            "proxies": {"type": "str", "default": "", "no_log": True},
-            "extra_requirements": {"type": "list", "elements": "str", "default": []},
-            "extra_requirements_of": {"type": "dict", "default": {}},
-            "pinned": {"type": "dict", "default": {}},
-            "keep": {"type": "int", "default": 3},
-            "python_mirror": {"type": "str", "default": ""},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     os.environ.update(json.loads(decode_secret(module.params["proxies"]) or "{}"))
     result: dict = {
         "changed": False,
@@ -312,17 +260,17 @@ def missing_uploads(app: App) -> list[str]:
 
 
 def app_of(entry: dict, params: dict) -> App:
-    build = entry["build"] or {}
+    build, static, paths = entry["build"] or {}, entry["static"] or {}, entry["paths"]
     return App(
         name=entry["name"],
         user=entry["name"],
-        root=params["root"].format_map(entry),
-        source=entry["source"],
+        root=paths["root"],
+        source=entry["source"] or {},
         python=interpreter(entry["python"] or params["python"]),
-        wsgi=entry["wsgi"],
+        wsgi=entry["wsgi"] or "",
         deploy_key=decode_secret(entry["deploy_key"]),
         git_token=decode_secret(entry["token"]),
-        requirements=entry["requirements"],
+        requirements=entry["requirements"] or "",
         extras=tuple(entry["extras"]),
         groups=tuple(entry["groups"]),
         additional_requirements=tuple(entry["extra_requirements"]),
@@ -330,26 +278,26 @@ def app_of(entry: dict, params: dict) -> App:
         build_command=build.get("command") or "",
         build_timeout=build.get("timeout") or 600,
         build_env=tuple(sorted((key, text_of(value)) for key, value in (build.get("env") or {}).items())),
-        constraints=entry["constraints"],
+        constraints=entry["constraints"] or "",
         installer=entry["installer"],
-        extra_index=entry["extra_index"],
-        wheelhouse=entry["wheelhouse"],
+        extra_index=decode_secret(entry["extra_index"]),
+        wheelhouse=entry["wheelhouse"] or "",
         extra_requirements=(*params["extra_requirements"], *params["extra_requirements_of"].get(entry["name"], ())),
         sandbox=tuple(sandbox(**entry["sandbox"], limits=entry["limits"])),
         shared_paths=tuple(entry["shared_paths"]),
-        static_path=entry["static_path"],
-        static_url=entry["static_url"],
-        static_keep=entry["static_keep"],
-        environment_file=params["environment_file"].format_map(entry),
-        credentials_directory=params["credentials_directory"].format_map(entry),
-        migrate=entry["migrate"],
+        static_path=static.get("path") or "",
+        static_url=static.get("url") or "/static/",
+        static_keep=static.get("keep", 86400),
+        environment_file=paths["environment"],
+        credentials_directory=paths["credentials"],
+        migrate=entry["migrate"] or "",
         migrate_timeout=entry["migrate_timeout"],
         fail_on_insecure=entry["fail_on_insecure"],
         accept_insecure=tuple(entry["accept_insecure"]),
         server=entry["server"],
         worker_class=entry["worker_class"],
-        deadline=entry["deadline"],
-        given=tuple(entry["given"]),
+        deadline=entry["health"]["deadline"],
+        given=tuple(entry["env_names"]),
         secret_names=tuple(entry["secret_names"]),
         keep=params["keep"],
         uploads=params["uploads"].get(entry["name"], {}),

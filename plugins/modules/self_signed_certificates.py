@@ -12,60 +12,21 @@ version_added: 0.1.0
 description:
   - Creates a key and a certificate for each site that has none, or one with other names, or one that expires within 30
     days. They are valid for ten years; a browser warns about them in any case.
-  - The files are C(fullchain.pem) and C(privkey.pem) in C(<directory>/<name>/).
+  - The files are C(fullchain.pem) and C(privkey.pem) in the C(self_signed_certificate) of the app's C(paths).
   - If the link that nginx reads does not point to a certificate, it is set to this one. A link to any other certificate
-    is left unchanged, unless the site is in O(only_here).
+    is left unchanged, unless the site is in O(force_self_signed).
   - A site can have its own certificate. It is refused if key and certificate do not match, if it has expired, is not
     valid yet, or lacks a name of the site, or when others than its owner and group can read the key. The site is then
     left unchanged, and the reason is in RV(failures). The link points to a copy.
 author: [the flask_ops.production authors (@flask-ops)]
 options:
-  sites:
-    description:
-      - The sites. No other options of theirs are taken, since Ansible writes a module's arguments into the host's journal.
+  apps:
+    description: The apps, as M(flask_ops.production.prepare_apps) returns them, without their secrets.
     type: list
     elements: dict
     required: true
-    suboptions:
-      name:
-        description: The site's name.
-        type: str
-        required: true
-      state:
-        description: The files of a site that is V(absent) are removed.
-        type: str
-        choices: [present, absent]
-        default: present
-      domains:
-        description: The names in the certificate. Required unless the site is absent.
-        type: list
-        elements: str
-      certificate:
-        description: The site's own certificate.
-        type: dict
-        suboptions:
-          fullchain:
-            description: Path of the certificate, followed by those of the intermediate CAs.
-            type: str
-            required: true
-          privkey:
-            description: Path of its key.
-            type: str
-            required: true
-  directory:
-    description: Where the files are; created when it is missing.
-    type: path
-    required: true
-  link:
-    description: The symbolic link by which a site's certificate is read; C({name}) stands for the site's name.
-    type: str
-    required: true
-  own_directory:
-    description: Directory of the copies of the sites' own certificates.
-    type: path
-    required: true
-  only_here:
-    description: Names of the sites that get no certificate from elsewhere. Their links are led back to the self-signed one.
+  force_self_signed:
+    description: Names of the apps whose links point to the self-signed certificate again, although they have another.
     type: list
     elements: str
     default: []
@@ -84,12 +45,7 @@ attributes:
 EXAMPLES = r"""
 - name: Create self-signed bootstrap certificates
   flask_ops.production.self_signed_certificates:
-    sites:
-      - name: shop
-        domains: [shop.example.com]
-    directory: /etc/nginx/self-signed
-    own_directory: /etc/nginx/own-certificates
-    link: /etc/nginx/certificates/{name}
+    apps: "{{ prepared.apps | flask_ops.production.without_secrets }}"
     reload: nginx.service
 """
 
@@ -112,29 +68,13 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.reload import mark_pending
 
-SITE = {
-    "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "domains": {"type": "list", "elements": "str"},
-    "certificate": {
-        "type": "dict",
-        "options": {
-            "fullchain": {"type": "str", "required": True},
-            "privkey": {"type": "str", "required": True, "no_log": False},  # a path
-        },
-    },
-}
-
 
 def main() -> None:
     set_umask()
     module = AnsibleModule(
         argument_spec={
-            "sites": {"type": "list", "elements": "dict", "options": SITE, "required": True},
-            "directory": {"type": "path", "required": True},
-            "own_directory": {"type": "path", "required": True},
-            "only_here": {"type": "list", "elements": "str", "default": []},
-            "link": {"type": "str", "required": True},
+            "apps": {"type": "list", "elements": "dict", "required": True},
+            "force_self_signed": {"type": "list", "elements": "str", "default": []},
             "reload": {"type": "str"},
         },
         supports_check_mode=True,

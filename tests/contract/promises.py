@@ -239,6 +239,64 @@ def _strays(place: str, value: Any, option: dict[str, Any]) -> Iterator[str]:
                 yield f"{place}.{key}"
 
 
+MOST_FILES = {
+    "canonical_domain": 3,
+    "csp_report_only": 3,
+    "migrate_on": 3,
+    # It passes through the module and a class of its own on the way to the host: two files more than need be.
+    "migrate_timeout": 5,
+}
+"""By option that reaches the host, the most files that name it. With its test and its fragment, two more."""
+
+
+@promise(
+    (
+        {
+            "plugins/a.py": "migrate_on",
+            "plugins/b.py": "migrate_on",
+            "roles/c.yml": "migrate_on",
+            "roles/d.j2": "migrate_on",
+        },
+        "migrate_on is named in 4 files, more than 3: plugins/a.py, plugins/b.py, roles/c.yml, roles/d.j2",
+    ),
+)
+def an_option_is_in_few_files(tree: Tree) -> Complaints:
+    """Its description, its rule, and what uses it: CONTRIBUTING.md, "Where a new option goes"."""
+    for option, most in MOST_FILES.items():
+        found = [path for path in _code(tree) if re.search(rf"\b{option}\b", tree.text(path))]
+        if len(found) > most:
+            yield f"{option} is named in {len(found)} files, more than {most}: {', '.join(found)}"
+
+
+NAMING_ROLES = {
+    "plugins/plugin_utils/_schema/apps.py": "the options that an app must have unless it is absent, and for which roles",
+    "plugins/plugin_utils/_schema/platform.py": "an option of nginx_proxy that depends on the distribution",
+}
+
+
+@promise(
+    ({"plugins/plugin_utils/_private/private.py": 'ROLES = ["web"]\n'}, "_private/private.py names the role web"),
+    ({"plugins/modules/x.py": "if role == 'web': pass\n"}, "plugins/modules/x.py names the role web"),
+    ({"plugins/filter/x.py": 'variables["web_port"]\n'}, "plugins/filter/x.py names the role web"),
+    ({"roles/app/tasks/main.yml": "- {name: X, debug: {msg: '{{ web_port }}'}}\n"}, "roles/app/tasks/main.yml"),
+    ({"roles/app/templates/x.j2": "listen {{ __web_port }};\n"}, "roles/app/templates/x.j2 names the role web"),
+)
+def a_role_is_named_at_home_alone(tree: Tree) -> Complaints:
+    """A new role is its folder, its checks, its scenario, its pages, the playbooks and their wiring; no list has to be
+    continued elsewhere. Nor does one role read a variable of another one."""
+    for role in tree.roles():
+        home = (f"roles/{role}/", "playbooks/", f"plugins/plugin_utils/_schema/checks/{role}.py")
+        text, variable = rf"""["']{role}(_\w+)?["']""", rf"\{{[{{%][^}}]*\b(__)?{role}_\w"
+        for path in _code(tree):
+            pattern = text if path.startswith("plugins/") else variable
+            if not path.startswith(home) and path not in NAMING_ROLES and re.search(pattern, tree.text(path)):
+                yield f"{path} names the role {role}"
+
+
+def _code(tree: Tree) -> list[str]:
+    return [path for path in tree.files("playbooks/*", "plugins/*", "roles/*") if not path.endswith(".md")]
+
+
 # --- What is downloaded ----------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ENTRIES, entry_options
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import app_options, app_roles
 
 from tests.docs import PAGE, WORKERS, render, render_workers
 
@@ -16,7 +16,7 @@ def test_the_table_of_workers_is_up_to_date():
     assert WORKERS.read_text() == render_workers(), "run: python3 tests/env.py python tests/docs.py"
 
 
-@pytest.mark.parametrize("name", entry_options(*ENTRIES))
+@pytest.mark.parametrize("name", app_options(app_roles()))
 def test_every_option_has_a_section_that_the_overview_links_to(name: str):
     page = PAGE.read_text()
     assert f"| [`{name}`](#{name}) |" in page

@@ -16,9 +16,8 @@ from ansible.plugins.loader import init_plugin_loader
 init_plugin_loader()
 
 from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import command_line
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ENTRIES
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import entry_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import prepare
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules
 
 from tests.fuzz.walk import unique, walk
 from tests.unit.templates.rendering import render
@@ -38,10 +37,10 @@ def some(values: Iterator[str], number: int) -> list[str]:
     return list(itertools.islice(values, number))
 
 
-def sites(debian: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Sites with every free text that nginx gets, and variables of the host."""
+def sites() -> Iterator[dict[str, Any]]:
+    """Sites with every free text that nginx gets."""
     names, domains = unique(walk("name")), unique(walk("domains[]"))
-    texts = {path: walk(path) for path in RULES}
+    texts = {path: walk(path) for path in all_rules()}
     for number in range(SITES):
         headers = unique(texts["headers{key}"], lambda name: name.lower().replace("-", "_"))
         paths = some(unique(texts["locations[].path"]), SEVERAL)
@@ -64,18 +63,12 @@ def sites(debian: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             "locations": locations,
         }
         site["request_limits"] = {"rate": some(texts["request_limits.rate"], 1)[0], "connections": 5}
-        host = {
-            "nginx_proxy_static_directory": some(texts["nginx_proxy_static_directory"], 1)[0],
-            "nginx_proxy_old_static_directory": some(texts["nginx_proxy_old_static_directory"], 1)[0],
-            "nginx_proxy_upstream": some(texts["nginx_proxy_upstream"], 1)[0],
-        }
-        whole = site | {"source": {"path": "/a"}, "wsgi": "a:b"}
-        wrong = entry_errors([whole], "flask_apps", list(ENTRIES))
+        _given, _prepared, wrong = prepare([site], "nginx_proxy_apps", ["nginx_proxy"])
         if any(error.split(".")[1].startswith("domains") for error in wrong):  # the first is not a name to ask for
             site["domains"] = [domain for domain in site["domains"] if not domain.startswith("*")] or [
                 "shop.example.com"
             ]
-        yield site, host
+        yield site
 
 
 def nginx(out: Path, debian: str) -> None:
@@ -83,12 +76,12 @@ def nginx(out: Path, debian: str) -> None:
         (out / "nginx" / directory).mkdir(parents=True)
     (out / "nginx" / "nginx.conf").write_text(render("nginx.conf.j2", debian))
     (out / "nginx" / "snippets" / "flask-ops-proxy.conf").write_text(render("flask-ops-proxy.conf.j2", debian))
-    for site, host in sites(debian):
+    for site in sites():
         name = site["name"]
-        (out / "nginx" / "sites-enabled" / f"{name}.conf").write_text(render("site.conf.j2", debian, **site, **host))
+        (out / "nginx" / "sites-enabled" / f"{name}.conf").write_text(render("site.conf.j2", debian, **site))
         for snippet in ("headers", "static"):
             (out / "nginx" / "snippets" / f"{name}-{snippet}.conf").write_text(
-                render(f"{snippet}.conf.j2", debian, **site, **host)
+                render(f"{snippet}.conf.j2", debian, **site)
             )
 
 

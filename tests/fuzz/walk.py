@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules
 
 STRANGE = [
     *"abzAZ019._-/:@+~=,;{}()[]<>$%&|!?*^#\"'`\\ \t\n\r\0\x07\x7f",
@@ -17,7 +17,7 @@ STRANGE = [
 
 def walk(path: str, steps: int = 40) -> Iterator[str]:
     """Values without end: from the rule's own example, step by step, wherever the rule lets one go."""
-    chance, rule = random.Random(path), RULES[path]
+    chance, rule = random.Random(path), all_rules()[path]
     while True:
         value = rule.example
         for _ in range(steps):

@@ -43,7 +43,7 @@ BY_ROLE = """
   gather_facts: false
   roles:
     - role: flask_ops.production.nginx_proxy
-      nginx_proxy_sites: "{{ flask_apps | flask_ops.production.options_of('nginx_proxy') }}"
+      nginx_proxy_apps: "{{ flask_apps | flask_ops.production.options_of('nginx_proxy') }}"
 """
 
 

@@ -68,7 +68,7 @@ def test_the_app_writes_where_it_may_and_nowhere_else(host):
         with host.sudo("www-data"):
             return host.check_output(CURL.format("current/1.sock", f"/write?path={path}"))
 
-    assert write("/srv/hello/data/file") == "written"
+    assert write("/srv/hello/shared/file") == "written"
     for path in (
         "/srv/hello/releases/r1/app/hello.py",
         "/etc/flask-ops/hello/x",

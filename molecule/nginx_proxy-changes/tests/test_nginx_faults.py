@@ -21,7 +21,7 @@ def echo(site):
 @pytest.fixture
 def maintenance(host, play):
     """`maintenance("on")`: what a user types, for the site echo."""
-    apps = host.ansible.get_variables()["nginx_proxy_sites"]
+    apps = host.ansible.get_variables()["nginx_proxy_apps"]
     return lambda state: play("flask_ops.production.maintenance", flask_apps=apps, app="echo", state=state)
 
 

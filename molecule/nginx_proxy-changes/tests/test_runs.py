@@ -26,8 +26,8 @@ def apply(host, play):
     """Apply the role with some options of the site echo, and some variables of the role, changed."""
 
     def run(options=None, **variables):
-        first, *others = host.ansible.get_variables()["nginx_proxy_sites"]
-        return play(str(CONVERGE), nginx_proxy_sites=[{**first, **(options or {})}, *others], **variables)
+        first, *others = host.ansible.get_variables()["nginx_proxy_apps"]
+        return play(str(CONVERGE), nginx_proxy_apps=[{**first, **(options or {})}, *others], **variables)
 
     return run
 
@@ -63,10 +63,10 @@ def test_a_name_of_ours_in_a_file_of_somebody_else_stops_the_run(host, apply, ec
 
 
 def test_a_snippet_that_nginx_refuses_fails_its_site_and_the_others_are_applied(host, play, site, echo):
-    first, second, *_ = host.ansible.get_variables()["nginx_proxy_sites"]
+    first, second, *_ = host.ansible.get_variables()["nginx_proxy_apps"]
     broken = {**first, "snippet": "server_tokens off;\nnonsense on;"}
     new = {"name": "new", "domains": ["new.test.example"], "snippet": "rubbish on;"}
-    refused = play(str(CONVERGE), nginx_proxy_sites=[broken, {**second, "hsts": {"max_age": 60}}, new])
+    refused = play(str(CONVERGE), nginx_proxy_apps=[broken, {**second, "hsts": {"max_age": 60}}, new])
     assert refused.status != 0
     for name, directive in (("echo", "nonsense"), ("new", "rubbish")):
         path = f"/etc/nginx/sites-enabled/{name}.conf"
@@ -78,16 +78,16 @@ def test_a_snippet_that_nginx_refuses_fails_its_site_and_the_others_are_applied(
     assert echo.ask("/").status == 200
     bystander = site("bystander", "bystander.test.example").ask("/")
     assert (bystander.status, bystander.headers["Strict-Transport-Security"]) == (401, "max-age=60")
-    gone = play(str(CONVERGE), nginx_proxy_sites=[first, second, {"name": "new", "state": "absent"}])
+    gone = play(str(CONVERGE), nginx_proxy_apps=[first, second, {"name": "new", "state": "absent"}])
     assert gone.status == 0, gone.output
 
 
 def test_a_wrong_certificate_fails_its_site_and_the_others_are_applied(host, play, site, echo):
-    first, second, *_ = host.ansible.get_variables()["nginx_proxy_sites"]
+    first, second, *_ = host.ansible.get_variables()["nginx_proxy_apps"]
     files = {"fullchain": "/etc/ssl/gone.pem", "privkey": "/etc/ssl/gone.key"}
     new = {"name": "new", "domains": ["new.test.example"], "certificate": files}
     sites = [{**first, "certificate": files}, {**second, "hsts": {"max_age": 90}}, new]
-    refused = play(str(CONVERGE), nginx_proxy_sites=sites)
+    refused = play(str(CONVERGE), nginx_proxy_apps=sites)
     assert refused.status != 0
     assert "2 apps failed: echo, new." in refused.output
     assert "new: certificate: there is no file /etc/ssl/gone.pem on the host" in refused.output
@@ -95,13 +95,13 @@ def test_a_wrong_certificate_fails_its_site_and_the_others_are_applied(host, pla
     with host.sudo():
         assert not host.file("/etc/nginx/sites-enabled/new.conf").exists
     assert site("bystander", "bystander.test.example").ask("/").headers["Strict-Transport-Security"] == "max-age=90"
-    restored = play(str(CONVERGE), nginx_proxy_sites=[first, second])
+    restored = play(str(CONVERGE), nginx_proxy_apps=[first, second])
     assert restored.status == 0, restored.output
 
 
 def test_an_app_at_a_path_comes_and_goes_by_one_reload_and_does_no_harm_to_its_site(host, play, echo):
     """No process answers for it here: it is 502."""
-    sites = host.ansible.get_variables()["nginx_proxy_sites"]
+    sites = host.ansible.get_variables()["nginx_proxy_apps"]
     tools = {"name": "tools", "path": "/tools", "domains": ["echo.test.example", "other.test.example"]}
     reloads = "journalctl --unit nginx.service --output cat | grep -c '^Reloaded nginx.service'"
 
@@ -111,7 +111,7 @@ def test_an_app_at_a_path_comes_and_goes_by_one_reload_and_does_no_harm_to_its_s
     def apply(app):
         with host.sudo():
             before = int(host.run(reloads).stdout)
-            run = play(str(CONVERGE), nginx_proxy_sites=[*sites, app])
+            run = play(str(CONVERGE), nginx_proxy_apps=[*sites, app])
             return run, int(host.run(reloads).stdout) - before
 
     # The first time, nothing of it is there.

@@ -47,8 +47,8 @@ def test_an_app_at_a_path_has_its_own_limits_headers_and_redirects(guarded):
 
 def test_an_app_at_a_path_has_its_own_static_files(host, guarded):
     with host.sudo():
-        host.check_output("mkdir -p /srv/tools/static /srv/tools/old-static")
-        host.check_output("sh -c 'echo new > /srv/tools/static/a.css; echo old > /srv/tools/old-static/b.css'")
+        host.check_output("mkdir -p /srv/tools/current/static /srv/tools/old-static")
+        host.check_output("sh -c 'echo new > /srv/tools/current/static/a.css; echo old > /srv/tools/old-static/b.css'")
     eventually(lambda: guarded.ask("/tools/static/a.css").body == "new\n")
     # By a location of the site, whose password is not asked for.
     eventually(lambda: guarded.ask("/tools/static/b.css").body == "old\n")

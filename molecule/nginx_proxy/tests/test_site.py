@@ -293,7 +293,7 @@ def test_a_static_file_has_the_type_of_its_suffix(echo, file, expected):
 
 
 def test_names_and_paths_may_be_as_long_as_the_rules_allow(host):
-    *_, longest = host.ansible.get_variables()["nginx_proxy_sites"]
+    *_, longest = host.ansible.get_variables()["nginx_proxy_apps"]
     (domain,) = longest["domains"]
     assert (len(domain), len(longest["name"])) == (253, 30)
     asked = "curl --silent --insecure --include --resolve {name}:443:127.0.0.1 https://{name}{path}"

@@ -34,12 +34,16 @@ FILES = ("fullchain.pem", KEY)
 Site = dict[str, t.Any]
 
 
+PLACES = ("self_signed_certificate", "own_certificate", "certificate")
+"""Keys of an app's paths: the pair made here, the copy of the user's own, and the link that nginx reads."""
+
+
 def ensure_sites(params: dict[str, t.Any], check_mode: bool) -> tuple[list[str], dict[str, str]]:
     """Return the names of the sites that were changed, and by name why the others were left as they were."""
     changed, failures = [], {}
     # In check mode, a run would have installed openssl before.
     can_check = not check_mode or shutil.which("openssl")
-    for site in params["sites"]:
+    for site in params["apps"]:
         problems = own_problems(site) if can_check else []
         if problems:
             failures[site["name"]] = f"{'; '.join(problems)}. The site is as it was before."
@@ -52,8 +56,7 @@ def ensure_sites(params: dict[str, t.Any], check_mode: bool) -> tuple[list[str],
 
 def ensure_site(site: Site, params: dict[str, t.Any], check_mode: bool) -> bool:
     """Return whether anything of the site's certificate was not as it should be."""
-    pair, own = (os.path.join(params[key], site["name"]) for key in ("directory", "own_directory"))
-    place = params["link"].format_map(site)
+    pair, own, place = (site["paths"][key] for key in PLACES)
     missing = not is_good(pair, site["domains"])
     if missing and not check_mode:
         create(pair, site["domains"])
@@ -63,7 +66,7 @@ def ensure_site(site: Site, params: dict[str, t.Any], check_mode: bool) -> bool:
         replace(own, files)
     if files:
         target = own
-    elif site["name"] in params["only_here"] or not files_of(place):
+    elif site["name"] in params["force_self_signed"] or not files_of(place):
         target = pair
     else:
         target = os.readlink(place)
@@ -79,8 +82,8 @@ def ensure_site(site: Site, params: dict[str, t.Any], check_mode: bool) -> bool:
 
 
 def remove_site(site: Site, params: dict[str, t.Any], check_mode: bool) -> bool:
-    pairs = [os.path.join(params[key], site["name"]) for key in ("directory", "own_directory")]
-    paths = [params["link"].format_map(site), *pairs, *versions(pairs[0]), *versions(pairs[1])]
+    pair, own, place = (site["paths"][key] for key in PLACES)
+    paths = [place, pair, own, *versions(pair), *versions(own)]
     found = [path for path in paths if os.path.lexists(path)]
     if not check_mode:
         for path in found:

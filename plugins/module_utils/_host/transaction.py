@@ -58,54 +58,36 @@ class Entry:
     item: str = ""
 
     @classmethod
-    def from_params(cls, item: dict[str, t.Any], secret: bool = False, must_exist: bool = True) -> Entry:
-        """From a module's parameters that were declared with :data:`FILE_OPTIONS`. The content of a secret is sealed.
+    def from_params(
+        cls, item: dict[str, t.Any], must_exist: bool = True, secrets: t.Mapping[str, str] | None = None
+    ) -> Entry:
+        """From a module's parameters, as the action plugins send them.
 
         :param must_exist: whether a file to copy must be there; in check mode, a real run may have made it.
+        :param secrets: by path, the encoded contents of secret files.
         :raises OSError: when it is not.
         """
-        content = (decode_secret(item["content"] or "") if secret else item["content"] or "").encode()
-        if item.get("binary"):
-            content = zlib.decompress(base64.b64decode(item["binary"]))
-        if item["state"] == "files":
-            content = _canonical(json.loads(content or "{}"))
-        if item["copy_of"] and (must_exist or os.path.exists(item["copy_of"])):
-            if item["state"] == "files":
-                content = packed(item["copy_of"])
-            elif item["state"] == "file":
-                with open(item["copy_of"], "rb") as stream:
-                    content = stream.read()
-        if item["copy_of"] in (item.get("copy_changes") or ()):
+        dest, kind, source = item["dest"], item["state"], item.get("copy_of")
+        text = decode_secret(secrets[dest]) if secrets and dest in secrets else item.get("content") or ""
+        content = zlib.decompress(base64.b64decode(item["binary"])) if item.get("binary") else text.encode()
+        if kind == "files":
+            content = packed(source) if source and os.path.isdir(source) else _canonical(json.loads(text or "{}"))
+        elif source and kind == "file" and (must_exist or os.path.exists(source)):
+            with open(source, "rb") as stream:
+                content = stream.read()
+        if source and source in (item.get("copy_changes") or ()):
             content += b"\0"  # something else, which is not known yet
         return cls(
-            dest=item["dest"],
-            kind=item["state"],
+            dest=dest,
+            kind=kind,
             content=content,
-            target=item["target"] or "",
-            mode=int(item["mode"] or ("0755" if item["state"] == "directory" else "0644"), 8),
-            owner=item["owner"],
-            group=item["group"],
-            secret=secret,
+            target=item.get("target") or "",
+            mode=int(item.get("mode") or ("0755" if kind == "directory" else "0644"), 8),
+            owner=item.get("owner") or "root",
+            group=item.get("group") or "root",
+            secret=bool(item.get("secret")),
             item=item.get("item") or "",
         )
-
-
-FILE_OPTIONS: dict[str, dict[str, t.Any]] = {
-    "dest": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["file", "touch", "directory", "files", "link", "absent"], "required": True},
-    "content": {"type": "str"},
-    # Compressed, and in base64. Nobody wants to read it in a log.
-    "binary": {"type": "str", "no_log": True},
-    "copy_of": {"type": "str"},
-    "copy_changes": {"type": "list", "elements": "str"},
-    "target": {"type": "str"},
-    "mode": {"type": "str"},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
-    "item": {"type": "str"},
-    "position": {"type": "int", "required": True},
-}
-"""How a module's argument spec declares one entry. The action plugins send it complete."""
 
 
 @dataclass(frozen=True)

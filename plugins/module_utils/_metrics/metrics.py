@@ -77,7 +77,7 @@ def _labels(labels: dict[str, str]) -> str:
     return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}" if labels else ""
 
 
-def app_metrics(apps: list[dict], release_link: str, https_port: int | None) -> tuple[list[Metric], list[str]]:
+def app_metrics(apps: list[dict], https_port: int | None) -> tuple[list[Metric], list[str]]:
     """The metrics of each app, and the units of the live slots."""
     info = Metric("flask_ops_app_info", "Live slot and release of the app.")
     healthy = Metric("flask_ops_app_healthy", "Whether the app answers on its own socket as it should.")
@@ -92,7 +92,7 @@ def app_metrics(apps: list[dict], release_link: str, https_port: int | None) -> 
     for app in apps:
         name = app["name"]
         try:
-            seen = app_status(app, release_link.format_map(app), https_port)
+            seen = app_status(app, app["paths"]["current"], https_port)
         except (CommandError, KeyError):  # systemd does not answer
             seen = {"slot": None, "healthy": False, "reachable": None, "maintenance": None}
         healthy.add(int(seen["healthy"]), app=name)
@@ -243,7 +243,7 @@ def main(settings_file: str) -> None:
         settings = json.load(stream)
     directory, apps = settings["directory"], settings["apps"]
     names = [app["name"] for app in apps]
-    metrics, slots = app_metrics(apps, settings["release_link"], settings["https_port"])
+    metrics, slots = app_metrics(apps, settings["https_port"])
     metrics += unit_metrics([*slots, *settings["units"]])
     metrics += deploy_metrics(DEPLOYS, names)
     metrics += version_metrics()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import re
 import typing as t
-from collections.abc import Mapping
 
 from ansible.errors import AnsibleError
 from ansible.utils.encrypt import do_encrypt
@@ -46,24 +45,14 @@ def bcrypt_hash(password: str, stored: str | None) -> str:
     return hashed(password, "bcrypt", rounds=12, ident="2b")
 
 
-def hash_errors(entries: t.Any, name: str, variables: Mapping[str, t.Any]) -> list[str]:
-    """Passwords that are given as such, on a controller that cannot hash them.
+def hash_errors(places: list[str], algorithm: str, page: str, **options: t.Any) -> list[str]:
+    """An error for each place with a password that is given as such, on a controller that cannot hash it.
 
-    :param variables: all variables of the host.
+    :param page: the page of the documentation about it.
     """
-    wanted = []
-    if variables.get("node_exporter_passwords"):
-        wanted.append(("node_exporter_passwords", "bcrypt", {"rounds": 4}, "docs/logs-and-metrics.md"))
-    for index, entry in enumerate(entries or []):
-        secrets = entry.get("basic_auth") or {} if entry.get("state", "present") == "present" else {}
-        if any(not secret.startswith("$") for secret in secrets.values()):
-            wanted.append(
-                (f"{name}[{index}] ({entry['name']}).basic_auth", "sha512_crypt", {"rounds": 5000}, "docs/nginx.md")
-            )
-    errors = []
-    for place, algorithm, options, page in wanted:
-        try:
+    try:
+        if places:
             hashed("a text to try it with", algorithm, **options)
-        except HashError as error:
-            errors.append(f"{place}: {error}; see {page}")
-    return errors
+    except HashError as error:
+        return [f"{place}: {error}; see {page}" for place in places]
+    return []

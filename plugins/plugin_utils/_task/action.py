@@ -13,6 +13,8 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import public
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import app_options, app_roles
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import this_run
 
 NO_RELEASE = (
@@ -63,6 +65,10 @@ class AppsAction(RenderingAction):
     LAST = False
     """Whether a deploy ends with this action."""
 
+    def public(self, app: dict[str, t.Any]) -> dict[str, t.Any]:
+        """An app without its secrets: Ansible may log the arguments of a module."""
+        return public(app, app_options(app_roles()))
+
     def for_each_app(
         self,
         apps: t.Iterable[dict[str, t.Any]],
@@ -74,7 +80,7 @@ class AppsAction(RenderingAction):
         for app in apps:
             with FailureOf(app["name"], failures, AnsibleError):
                 described.append(describe(app))
-        arguments = {"apps": described, "run": this_run(task_vars, last=self.LAST)}
+        arguments = {**self._task.args, "apps": described, "run": this_run(task_vars, last=self.LAST)}
         result = self._execute_module(self._task.action, module_args=arguments, task_vars=task_vars)
         result.setdefault("failures", {}).update(failures)
         return result

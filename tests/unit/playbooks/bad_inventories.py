@@ -246,17 +246,6 @@ for directory in ("..", "a/../..", "/etc", "a b"):
 bad_app(41, "requirements", "below the top of the source...good value is requirements.txt", requirements="/etc/passwd")
 bad_app(42, "python", "must be the absolute path of an interpreter...good value is /usr/bin/python3", python="3.7")
 bad_variable(43, "must be from 1 to 100...good value is 3", python_app_keep_releases=0)
-for root in (
-    "/",
-    "/etc",
-    "/etc/flask-ops/{name}",
-    "/home/{name}",
-    "srv/{name}",
-    "/srv/my apps/{name}",
-    "/srv/{name}/..",
-    "/srv",
-):
-    bad_variable(44, "must be an absolute path with {name} in it...good value is /srv/{name}", python_app_root=root)
 
 # --- environment and secrets --------------------------------------------------------------------------------------------
 for key in ("1A", "A-B", "", "PATH", "LD_PRELOAD", "PYTHONHOME"):
@@ -355,7 +344,7 @@ bad_app(67, "wokers", "is not a known option; did you mean 'workers'?", wokers=4
 bad_app(67, "health.deadine", "is not a known option; did you mean 'deadline'?", health={"deadine": 10})
 for wrong, right in {
     "python_app_keep_relases": "python_app_keep_releases",
-    "gunicorn_systemd_prob_socket": "gunicorn_systemd_probe_socket",
+    "gunicorn_systemd_sharde_by": "gunicorn_systemd_shared_by",
     "app_processes_relases": "app_processes_releases",
     "nginx_proxy_htpps_port": "nginx_proxy_https_port",
     "letsencrypt_emial": "letsencrypt_email",
@@ -369,7 +358,7 @@ for wrong, right in {
     "letencrypt_email": "letsencrypt_email",
     "ngnix_proxy_https_port": "nginx_proxy_https_port",
     "nginx_porxy_http3": "nginx_proxy_http3",
-    "pyhton_app_root": "python_app_root",
+    "pyhton_app_python": "python_app_python",
     "log_rotate_keep": "logrotate_keep",
 }.items():
     bad_variable(67, f"is not a variable of...did you mean '{right}'?", **{wrong: "x"})
@@ -427,7 +416,6 @@ ROWS = {
     41: "a requirements file outside of the source",
     42: "a version of Python where its path belongs",
     43: "no releases to keep",
-    44: "a root for apps that is the system's, or one for all apps",
     45: "a mount that runs nothing",
     46: "a name of a variable that is none, or that would change what runs",
     47: "a value with line breaks, or that is no text",
@@ -459,16 +447,16 @@ ROWS = {
 
 ELSEWHERE = {
     9: "molecule/nginx_proxy-changes/tests/test_runs.py::test_a_port_that_is_taken_is_named_and_nginx_starts_when_it_is_free",
-    17: "tests/unit/plugins/test_certificate_errors.py::test_an_account_that_is_bound_needs_an_address",
+    17: "tests/unit/plugins/checks/test_letsencrypt.py::test_an_account_that_is_bound_needs_an_address",
     20: "molecule/letsencrypt/tests/test_certificates.py::test_an_authority_that_is_down_takes_nothing_with_it",
     24: "tests/unit/plugins/test_own_certificates.py::test_a_key_that_everybody_can_read_is_refused",
     35: "tests/unit/plugins/test_switch.py::test_a_gunicorn_that_drops_requests_is_refused_before_anything_changes",
     48: "tests/unit/plugins/test_environment_value.py::test_any_text_that_the_rules_accept_arrives_as_it_is",
     49: "tests/unit/plugins/test_environment_value.py::test_a_number_or_a_boolean_arrives_as_json",
-    65: "tests/unit/plugins/test_validation.py::test_a_variable_of_another_collection_is_no_error_and_is_known_as_unread",
-    68: "tests/unit/plugins/test_validation.py::test_a_host_that_is_not_supported_is_refused_by_name",
-    69: "tests/unit/plugins/test_validate_apps.py::test_a_host_without_systemd_is_refused",
-    70: "tests/unit/plugins/test_validate_apps.py::test_a_clock_that_is_an_hour_off_is_told",
+    65: "tests/unit/plugins/test_names.py::test_a_variable_of_another_collection_is_no_error_and_is_known_as_unread",
+    68: "tests/unit/plugins/test_platform.py::test_a_host_that_is_not_supported_is_refused_by_name",
+    69: "tests/unit/plugins/test_prepare_apps.py::test_a_host_without_systemd_is_refused",
+    70: "tests/unit/plugins/test_prepare_apps.py::test_a_clock_that_is_an_hour_off_is_a_warning",
 }
 """The rows that an inventory alone cannot show, with the test that shows each."""
 

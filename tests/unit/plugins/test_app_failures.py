@@ -16,6 +16,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.modules import python_release as module
 
+from tests.unit.plugins.apps import app, prepared
+
 
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -105,7 +107,7 @@ def test_a_defect_of_ours_holds_up_no_other_app_and_shows_where_it_is():
 
 def test_an_app_without_a_release_does_not_keep_the_others_from_their_slots():
     action = app_slots.ActionModule.__new__(app_slots.ActionModule)
-    action._task = types.SimpleNamespace(action="flask_ops.production.app_slots")
+    action._task = types.SimpleNamespace(action="flask_ops.production.app_slots", args={})
     action._execute_module = lambda module_name, module_args, task_vars: {"sent": module_args["apps"]}
 
     def describe(app):
@@ -120,21 +122,17 @@ def test_an_app_without_a_release_does_not_keep_the_others_from_their_slots():
 
 def test_a_run_that_skipped_the_build_asks_for_the_whole_playbook():
     action = app_slots.ActionModule.__new__(app_slots.ActionModule)
-    task = {"name": "shop", "health": {}, "server": "gunicorn", "graceful_timeout": 30, "instances": 1}
     with pytest.raises(AnsibleActionFail, match=r"no release of 'shop'.* without --start-at-task"):
-        action._described(task, {"releases": {}, "files": [], "boot": {}}, None)
+        action._described({"name": "shop", "state": "present"}, {"releases": {}, "files": [], "boot": {}}, None)
 
 
 # --- releases --------------------------------------------------------------------------------------------------------
 
 
-def app(name: str) -> dict:
-    return {"name": name, "state": "present", "source": {"path": f"/nowhere/{name}"}, "wheelhouse": ""}
-
-
 def test_a_source_that_is_not_there_fails_its_app_alone(tmp_path: Path):
     action = python_release.ActionModule.__new__(python_release.ActionModule)
-    described, failures = action._described_all([app("shop"), app("blog") | {"source": {"path": str(tmp_path)}}])
+    blog = app(name="blog", domains=["b.example.com"], source={"path": str(tmp_path)})
+    described, failures = action._described_all(prepared(app(source={"path": "/nowhere"}), blog))
     assert [one["name"] for one in described] == ["blog"]
     assert list(failures) == ["shop"]
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics import status as _apps
-
-from tests.unit.templates.rendering import published
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import path_templates
 
 APP: dict[str, Any] = {
     "name": "shop",
@@ -408,9 +407,9 @@ def test_a_release_without_its_revision_has_no_version(tmp_path: Path):
     assert _apps.version_of(str(tmp_path)) is None
 
 
-def test_the_places_of_nginx_are_those_that_its_role_publishes():
-    assert published("nginx_proxy", "nginx_proxy_maintenance_flag") == _apps.MAINTENANCE
-    assert published("nginx_proxy", "nginx_proxy_probe_socket") == _apps.PROBE
+def test_the_places_of_nginx_are_those_of_its_role():
+    paths = path_templates("app")
+    assert (paths["maintenance"], paths["probe_socket"], paths["site"]) == (_apps.MAINTENANCE, _apps.PROBE, _apps.SITE)
 
 
 def test_the_screen_has_a_line_for_each_fact_and_problem(host: FakeHost):

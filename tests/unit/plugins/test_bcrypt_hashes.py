@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.filter.bcrypt_hashes import bcrypt_hashes
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema import passwords
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import RULES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import ask
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules
 
 PASSWORD = "canary-7f1e22b0-ü"
 
@@ -23,7 +26,7 @@ def test_a_hash_that_fits_is_kept_and_another_password_gets_another_hash():
 )
 def test_what_is_stored_and_no_hash_of_this_password_is_replaced(stored: dict[str, str]):
     new = bcrypt_hashes({"prometheus": PASSWORD}, stored)
-    assert RULES["node_exporter_users{value}"].accepts(new["prometheus"])
+    assert all_rules()["node_exporter_users{value}"].accepts(new["prometheus"])
 
 
 def test_no_passwords_are_no_hashes():
@@ -48,27 +51,36 @@ def test_a_controller_that_cannot_hash_is_named_with_the_way_out_and_the_passwor
     assert raised.value.__cause__ is None
 
 
-SITE = {"name": "shop", "basic_auth": {"alice": PASSWORD}}
+SITE = ("flask_apps[1] (shop)", {"name": "shop", "domains": ["a.com"], "basic_auth": {"alice": PASSWORD}})
+BLOG = ("flask_apps[0] (blog)", {"name": "blog", "domains": ["b.com"]})
+
+
+def errors_of(*apps: tuple[str, dict[str, Any]], **passwords: str) -> list[str]:
+    return ask(
+        "final_errors",
+        ["node_exporter", "nginx_proxy"],
+        list(apps),
+        {"node_exporter_passwords": passwords},
+        "flask_apps",
+    )
 
 
 @pytest.mark.usefixtures("helpless")
 def test_the_check_names_each_place_that_needs_a_hash_and_its_page():
-    errors = passwords.hash_errors([{"name": "blog"}, SITE], "flask_apps", {"node_exporter_passwords": {"a": PASSWORD}})
-    assert [error.partition(":")[0] for error in errors] == [
-        "node_exporter_passwords",
-        "flask_apps[1] (shop).basic_auth",
-    ]
-    assert "docs/logs-and-metrics.md" in errors[0]
-    assert "docs/nginx.md" in errors[1]
-    assert PASSWORD not in str(errors)
+    metrics, site = errors_of(BLOG, SITE, a=PASSWORD)
+    assert metrics.startswith("node_exporter_passwords: the controller cannot make bcrypt hashes")
+    assert site.startswith("flask_apps[1] (shop).basic_auth: the controller cannot make sha512_crypt hashes")
+    assert metrics.endswith("docs/logs-and-metrics.md")
+    assert site.endswith("docs/nginx.md")
+    assert PASSWORD not in metrics + site
 
 
 @pytest.mark.usefixtures("helpless")
 def test_who_gives_hashes_needs_no_libraries():
+    place, shop = SITE
     hashes = {"alice": "$6$rounds=5000$abc$" + "x" * 86}
-    assert passwords.hash_errors([{"name": "shop", "basic_auth": hashes}], "flask_apps", {}) == []
-    assert passwords.hash_errors([SITE | {"state": "absent"}], "flask_apps", {"node_exporter_passwords": {}}) == []
+    assert errors_of((place, shop | {"basic_auth": hashes})) == errors_of((place, shop | {"state": "absent"})) == []
 
 
 def test_a_controller_that_can_hash_is_let_through():
-    assert passwords.hash_errors([SITE], "flask_apps", {"node_exporter_passwords": {"a": PASSWORD}}) == []
+    assert errors_of(SITE, a=PASSWORD) == []

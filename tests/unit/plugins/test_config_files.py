@@ -1,4 +1,4 @@
-"""From what a task says of its files to what the module brings to its state."""
+"""From the files that a task describes to those that the module writes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
-from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import FILE_OPTIONS
 from ansible_collections.flask_ops.production.plugins.modules import config_files
 from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
-from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import described
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task import files
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import app_files, described
 
-SHOP = {"name": "shop", "user": "www"}
-OLD = {"name": "old", "user": "www", "state": "absent"}
+SHOP: dict[str, Any] = {"name": "shop", "paths": {"site": "/etc/shop.conf", "key": "/srv/shop.key", "run": "/run/shop"}}
+OLD = {"name": "old", "state": "absent", "paths": {"site": "/etc/old.conf", "key": "/srv/old.key"}}
 
 
 def render(source: str, variables: dict[str, Any]) -> str:
@@ -26,8 +26,8 @@ def render(source: str, variables: dict[str, Any]) -> str:
 
 
 def shown(*files: dict[str, Any]) -> list[dict[str, Any]]:
-    entries, secret = described(list(files), render)
-    assert secret == []
+    entries, secrets = described(list(files), render)
+    assert secrets == {}
     return entries
 
 
@@ -43,9 +43,11 @@ def shown(*files: dict[str, Any]) -> list[dict[str, Any]]:
         ({"target": "/y"}, "link"),
         ({}, "directory"),
         ({"src": "x.j2", "state": "absent"}, "absent"),
+        ({"copy_path": "key", "each": [SHOP]}, "file"),
+        ({"target_path": "key", "each": [SHOP]}, "link"),
     ],
 )
-def test_the_state_follows_from_what_is_said(file: dict[str, str], state: str):
+def test_the_state_follows_from_what_is_given(file: dict[str, Any], state: str):
     assert [entry["state"] for entry in shown({"dest": "/x", **file})] == [state]
 
 
@@ -60,54 +62,97 @@ def test_content_is_passed_on_as_it_is_also_with_braces():
     assert entry["content"] == "{name}"
 
 
-def test_each_makes_one_entry_per_item_and_the_template_sees_it_under_its_name():
-    file = {"dest": "/etc/{name}", "src": "x.j2", "as": "app", "owner": "{user}", "mode": "0600", "each": [SHOP, OLD]}
+def test_each_makes_one_entry_per_item_at_its_path_and_the_template_sees_it_under_its_name():
+    file = {"path": "site", "src": "x.j2", "as": "log", "app_group": True, "mode": "0600", "each": [SHOP, OLD]}
     shop, old = shown(file)
     assert shop == {
-        "dest": "/etc/shop", "state": "file", "content": "x.j2 with ['app']", "owner": "www", "mode": "0600", "item": "shop",
-        "position": 0,
+        "dest": "/etc/shop.conf", "state": "file", "content": "x.j2 with ['log']", "group": "shop", "mode": "0600",
+        "item": "shop", "secret": False,
     }  # fmt: skip
-    assert (old["dest"], old["state"]) == ("/etc/old", "absent")
+    assert (old["dest"], old["state"]) == ("/etc/old.conf", "absent")
     assert "content" not in old
 
 
-def test_without_a_name_the_template_sees_the_item_as_item():
-    (entry,) = shown({"dest": "/{name}", "src": "x.j2", "each": [SHOP]})
-    assert entry["content"] == "x.j2 with ['item']"
+def test_without_a_name_the_template_sees_the_item_as_app():
+    (entry,) = shown({"dest": "/", "src": "x.j2", "each": [SHOP]})
+    assert entry["content"] == "x.j2 with ['app']"
+
+
+def test_in_a_directory_a_file_has_the_name_of_its_item():
+    assert [entry["dest"] for entry in shown({"dest": "/etc/logrotate.d/", "each": [SHOP, OLD]})] == [
+        "/etc/logrotate.d/shop",
+        "/etc/logrotate.d/old",
+    ]
+
+
+def test_what_is_copied_and_linked_may_be_a_path_of_the_item():
+    copied, linked = shown(
+        {"path": "site", "copy_path": "key", "each": [SHOP]}, {"path": "site", "target_path": "run", "each": [SHOP]}
+    )
+    assert (copied["copy_of"], linked["target"]) == ("/srv/shop.key", "/run/shop")
 
 
 def test_no_item_is_no_entry():
-    assert shown({"dest": "/{name}", "each": []}) == []
+    assert shown({"path": "site", "each": []}) == []
 
 
-def test_secret_files_are_apart_and_their_order_among_all_is_kept():
-    entries, secret = described(
+def test_the_content_of_secret_files_is_apart_and_sealed():
+    entries, secrets = described(
         [
             {"dest": "/a"},
-            {"dest": "/b/{name}", "content": "canary", "secret": True, "each": [SHOP, OLD]},
+            {"path": "site", "content": "canary", "secret": True, "each": [SHOP, OLD]},
             {"dest": "/c", "content": "x"},
         ],
         render,
     )
-    assert [(entry["dest"], entry["position"]) for entry in entries] == [("/a", 0), ("/c", 3)]
-    assert [(entry["dest"], entry["position"]) for entry in secret] == [("/b/shop", 1), ("/b/old", 2)]
+    assert [(entry["dest"], entry["secret"]) for entry in entries] == [
+        ("/a", False), ("/etc/shop.conf", True), ("/etc/old.conf", True), ("/c", False),
+    ]  # fmt: skip
+    assert secrets == {"/etc/shop.conf": encode_secret("canary")}
     assert "canary" not in str(entries)
 
 
+def test_the_files_of_a_slot_have_its_paths_before_those_of_its_app():
+    files: list[dict] = [
+        {"path": "site", "src": "x.j2"},
+        {"path": "run"},
+        {"path": "own", "copy_path": "key", "secret": True},
+        {"dest": "/run/flask-ops/"},
+    ]
+    paths = {"site": "/etc/shop-blue.conf", "own": "/etc/own", "key": "/etc/shop-blue.key"}
+    entries = app_files(files, SHOP, paths, {"slot": "blue"}, render)
+    assert [entry["dest"] for entry in entries] == [
+        "/etc/shop-blue.conf",
+        "/run/shop",
+        "/etc/own",
+        "/run/flask-ops/shop",
+    ]
+    assert entries[0]["content"] == "x.j2 with ['slot']"
+    assert (entries[2]["copy_of"], entries[2]["secret"]) == ("/srv/shop.key", True)
+
+
 @pytest.mark.parametrize(
-    ("file", "named"), [({"dest": "/x", "sourc": "y"}, "sourc"), ({"src": "y"}, "dest"), ({"dset": "/x"}, "dset")]
+    ("file", "named"),
+    [
+        ({"dest": "/x", "sourc": "y"}, "sourc: is not known"),
+        ({"src": "y"}, "needs a dest"),
+        ({"dset": "/x"}, "dset: is not known"),
+        ({"path": "nope", "each": [SHOP]}, "'nope' is no path of an app; there are site, key, run"),
+    ],
 )
-def test_an_unknown_or_missing_key_is_refused_by_name(file: dict[str, str], named: str):
-    with pytest.raises(AnsibleActionFail, match=f"'{named}'"):
+def test_an_unknown_or_missing_key_is_refused_by_name(file: dict[str, Any], named: str):
+    with pytest.raises(AnsibleActionFail, match=named):
         shown(file)
 
 
-def test_the_module_knows_all_that_is_sent_to_it():
+def test_the_module_knows_all_that_is_given_and_sent_to_it():
     everything = {
-        "dest": "/x", "mode": "0644", "owner": "root", "group": "root", "copy_of": "/y", "copy_changes": ["/y"], "target": "/z", "content": "", "each": [SHOP],
+        "dest": "/x", "mode": "0644", "owner": "root", "app_group": True, "copy_path": "key", "copy_changes": ["/y"],
+        "target_path": "run", "content": "", "each": [SHOP],
     }  # fmt: skip
     (entry,) = shown(everything)
-    assert entry.keys() | {"binary"} == FILE_OPTIONS.keys()
+    assert entry.keys() <= config_files.FILE.keys()
+    assert config_files.FILE.keys() - {"item", "binary"} == files.KEYS
 
 
 # --- the module -------------------------------------------------------------------------------------------------------
@@ -162,13 +207,11 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
 
 def nginx_files(path: Path, content: str = "new", secret: bool = False) -> dict[str, Any]:
     file = {
-        "dest": str(path), "state": "file", "content": encode_secret(content) if secret else content, "copy_of": None,
-        "target": None, "mode": None, "item": None, "position": 0,
+        "dest": str(path), "state": "file", "secret": secret,
         "owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name,
-    }  # fmt: skip
-    lists: dict[str, Any] = {"files": [], "secret_files": [], "secret_files" if secret else "files": [file]}
+    } | ({} if secret else {"content": content})  # fmt: skip
     return {
-        **lists, "validate": "nginx -t", "refuse": "conflicting", "isolate": True, "reload": ["nginx.service"],
+        "files": [file], "secrets": {str(path): encode_secret(content)} if secret else {}, "validate": "nginx -t", "refuse": "conflicting", "isolate": True, "reload": ["nginx.service"],
         "reload_log": "/var/log/nginx/error.log", "stop": None,
     }  # fmt: skip
 
@@ -178,8 +221,7 @@ def sites(directory: Path, **contents: str) -> dict[str, Any]:
     params = nginx_files(directory / "unused")
     (file,) = params["files"]
     params["files"] = [
-        {**file, "dest": str(directory / name), "content": content, "item": name, "position": position}
-        for position, (name, content) in enumerate(contents.items())
+        {**file, "dest": str(directory / name), "content": content, "item": name} for name, content in contents.items()
     ]
     return params
 
@@ -291,9 +333,9 @@ def test_a_warning_about_a_name_of_an_item_is_the_failure_of_this_item(tmp_path:
 
 
 def test_an_error_that_names_no_file_belongs_to_the_item_that_holds_the_path(tmp_path: Path, systemd: Systemd):
-    (entry, _other), _ = config_files.entries(sites(tmp_path, shop="a /x/key.pem;", blog="b"), True), None
-    assert config_files.items_of('cannot load certificate "/x/key.pem": no such file', [entry, _other]) == {"shop"}
-    assert config_files.items_of('"server" directive is not allowed here in /else:1', [entry, _other]) == set()
+    entries = config_files.entries(sites(tmp_path, shop="a /x/key.pem;", blog="b"), must_exist=True)
+    assert config_files.items_of('cannot load certificate "/x/key.pem": no such file', entries) == {"shop"}
+    assert config_files.items_of('"server" directive is not allowed here in /else:1', entries) == set()
 
 
 def test_systemd_reads_units_that_changed_before_one_is_started(

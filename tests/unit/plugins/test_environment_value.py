@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flask_ops.production.plugins.filter.environment_value import environment_value
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import is_environment_value
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.predicates import is_environment_value
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,8 +12,10 @@ from ansible_collections.flask_ops.production.plugins.module_utils._certificates
 from ansible_collections.flask_ops.production.plugins.modules import acme_certificates
 from ansible_collections.flask_ops.production.plugins.modules.acme_certificates import OPTIONS, bring_all
 
-SHOP = {"name": "shop", "domains": ["shop.example.com"]}
-BLOG = {"name": "blog", "domains": ["blog.example.com"]}
+SHOP, BLOG = (
+    {"name": name, "domains": [f"{name}.example.com"], "paths": {"certificate": f"/etc/nginx/certificates/{name}"}}
+    for name in ("shop", "blog")
+)
 
 
 class Host:

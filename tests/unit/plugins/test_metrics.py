@@ -12,7 +12,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics import metrics as _metrics
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import Metric
 
-APP = {"name": "shop", "health": {"path": "/", "status": None}}
+APP = {"name": "shop", "paths": {"current": "/srv/shop/current"}, "health": {"path": "/", "status": None}}
 SEEN = {
     "slot": "green", "release": "r2", "healthy": True, "seconds": 0.012, "reachable": True, "maintenance": None,
     "worker_deaths": 2,
@@ -42,7 +42,7 @@ def test_an_app_in_traffic_with_its_versions(looks, tmp_path: Path):
     (tmp_path / "lib/python3.13/site-packages/gunicorn-27.0.1.dist-info").mkdir(parents=True)
     (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nversion_info = 3.13.5\n")
     looks(SEEN, f"{{ path={tmp_path}/bin/gunicorn ; argv[]={tmp_path}/bin/gunicorn --config x }}")
-    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
+    metrics, units = _metrics.app_metrics([APP], 443)
     assert units == ["shop-green.service"]
     assert lines(metrics) == [
         'flask_ops_app_info{app="shop",slot="green",release="r2"} 1',
@@ -58,7 +58,7 @@ def test_an_app_in_traffic_with_its_versions(looks, tmp_path: Path):
 
 def test_an_app_without_a_live_slot_is_neither_healthy_nor_reachable(looks):
     looks({"slot": None, "healthy": False, "reachable": False, "maintenance": None})
-    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
+    metrics, units = _metrics.app_metrics([APP], 443)
     assert lines(metrics) == [
         'flask_ops_app_healthy{app="shop"} 0',
         'flask_ops_app_reachable{app="shop"} 0',
@@ -69,14 +69,14 @@ def test_an_app_without_a_live_slot_is_neither_healthy_nor_reachable(looks):
 
 def test_what_is_not_known_is_no_figure(looks):
     looks(SEEN | {"reachable": None, "worker_deaths": None, "maintenance": 1764000000.0})
-    metrics, _ = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
+    metrics, _ = _metrics.app_metrics([APP], 443)
     assert 'flask_ops_app_maintenance{app="shop"} 1' in lines(metrics)
     assert not [line for line in lines(metrics) if "reachable" in line or "deaths" in line]
 
 
 def test_an_app_of_which_systemd_does_not_answer_is_not_healthy(looks):
     looks(CommandError("no systemd"))
-    metrics, units = _metrics.app_metrics([APP], "/srv/{name}/current", 443)
+    metrics, units = _metrics.app_metrics([APP], 443)
     assert lines(metrics) == ['flask_ops_app_healthy{app="shop"} 0', 'flask_ops_app_maintenance{app="shop"} 0']
     assert units == []
 

@@ -38,6 +38,15 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return make(tmp_path_factory.mktemp("own"), "shop")
 
 
+def site_in(directory: Path, name: str = "shop", **options: Any) -> dict[str, Any]:
+    """A site with all its files in one directory."""
+    places = {"self_signed_certificate": "self", "own_certificate": "own"}
+    paths = {key: str(directory / place / name) for key, place in places.items()}
+    return {
+        "name": name, "domains": [f"{name}.example.com"], "paths": paths | {"certificate": str(directory / name)}, **options,
+    }  # fmt: skip
+
+
 def problem(files: dict[str, str] | None, **changes: Any) -> str:
     site = {"name": "shop", "domains": ["shop.example.com"], "certificate": files}
     return "; ".join(own_problems(site | changes))
@@ -86,14 +95,8 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path):
 
 
 def test_the_link_leads_to_the_best_that_there_is(own: dict[str, str], tmp_path: Path):
-    params = {
-        "directory": str(tmp_path / "self"),
-        "own_directory": str(tmp_path / "own"),
-        "link": str(tmp_path / "{name}"),
-        "only_here": [],
-    }
-    link, better = tmp_path / "shop", tmp_path / "better"
-    site: dict[str, Any] = {"name": "shop", "domains": ["shop.example.com"]}
+    params: dict[str, Any] = {"force_self_signed": []}
+    link, better, site = tmp_path / "shop", tmp_path / "better", site_in(tmp_path)
 
     def changed(**changes: Any) -> bool:
         return ensure_site(site | changes, params, check_mode=False)
@@ -120,7 +123,7 @@ def test_the_link_leads_to_the_best_that_there_is(own: dict[str, str], tmp_path:
     assert changed(certificate=newer), "another pair is copied"
     assert not changed(), "until somebody has a better one, the copy stays"
 
-    params["only_here"] = ["shop"]
+    params["force_self_signed"] = ["shop"]
     assert changed()
     assert link.readlink() == tmp_path / "self" / "shop"
     assert remove_site(site, params, check_mode=False)
@@ -129,18 +132,13 @@ def test_the_link_leads_to_the_best_that_there_is(own: dict[str, str], tmp_path:
 
 
 def test_a_wrong_certificate_of_one_site_is_the_failure_of_that_site(own: dict[str, str], tmp_path: Path):
-    params: dict[str, Any] = {
-        "directory": str(tmp_path / "self"),
-        "own_directory": str(tmp_path / "own"),
-        "link": str(tmp_path / "{name}"),
-        "only_here": [],
-        "sites": [
-            {"name": "shop", "domains": ["shop.example.com"], "certificate": own},
-            {"name": "blog", "domains": ["blog.example.com"], "certificate": own},
-            {"name": "wiki", "domains": ["wiki.example.com"], "certificate": own | {"privkey": "/nowhere.key"}},
-            {"name": "news", "domains": ["news.example.com"]},
-        ],
-    }
+    apps = [
+        site_in(tmp_path, certificate=own),
+        site_in(tmp_path, "blog", certificate=own),
+        site_in(tmp_path, "wiki", certificate=own | {"privkey": "/nowhere.key"}),
+        site_in(tmp_path, "news"),
+    ]
+    params: dict[str, Any] = {"force_self_signed": [], "apps": apps}
     changed, failures = self_signed.ensure_sites(params, check_mode=False)
     assert changed == ["shop", "news"]
     assert failures == {
@@ -182,19 +180,13 @@ def belong_together(directory: Path) -> bool:
     return subprocess.check_output(key) == subprocess.check_output(certificate)
 
 
-@pytest.mark.parametrize("kind", ["directory", "own_directory"])
+@pytest.mark.parametrize("kind", ["self", "own"])
 def test_at_no_moment_is_there_no_certificate(
     own: dict[str, str], tmp_path: Path, kill_at: Callable[[int], None], kind: str
 ):
     """Not even after a run that was killed: the next start of nginx would fail."""
-    params: dict[str, Any] = {
-        "directory": str(tmp_path / "self"),
-        "own_directory": str(tmp_path / "own"),
-        "link": str(tmp_path / "{name}"),
-        "only_here": [],
-    }
-    site: dict[str, Any] = {"name": "shop", "domains": ["shop.example.com"]}
-    ours = kind == "own_directory"
+    params: dict[str, Any] = {"force_self_signed": []}
+    site, ours = site_in(tmp_path), kind == "own"
     ensure_site(site | ({"certificate": own} if ours else {}), params, check_mode=False)
     later = site | ({"certificate": make(tmp_path, "new")} if ours else {"domains": ["new.example.com"]})
     kills = 0
@@ -211,4 +203,4 @@ def test_at_no_moment_is_there_no_certificate(
     assert kills >= 4
     assert not ensure_site(later, params, check_mode=False)
     assert belong_together(tmp_path / "shop")
-    assert len(list(Path(params[kind]).iterdir())) == 2, "the link and its directory; nothing of a killed run"
+    assert len(list((tmp_path / kind).iterdir())) == 2, "the link and its directory; nothing of a killed run"

@@ -6,7 +6,6 @@ import grp
 import json
 import os
 import pwd
-import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,16 +15,18 @@ import pytest
 import yaml
 from ansible_collections.flask_ops.production.plugins.module_utils._host import ownership
 from ansible_collections.flask_ops.production.plugins.modules import host_facts
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import path_templates
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.ownership import (
     COMMENT,
-    NGINX_FILES,
-    claims,
+    Claim,
+    host_claims,
     ownership_errors,
     question,
 )
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLE_NAMES, ROLES
 
-ALL = ("python_app", "gunicorn_systemd", "app_processes", "nginx_proxy", "logrotate")
+from tests.unit.plugins.apps import app, prepared
+
 MARKER_LINE = f"# {ownership.MARKER}: changes made here are lost.\n"
 
 
@@ -84,14 +85,21 @@ def test_a_group_that_is_not_the_users_is_foreign(accounts: SimpleNamespace):
     assert verdict()
 
 
+def files_of(role: str, tasks: str) -> list[dict[str, Any]]:
+    """The files that a role describes."""
+    given = yaml.safe_load((ROLES / role / "tasks" / tasks).read_text())
+    return [file for task in given for file in task.get("flask_ops.production.config_files", {}).get("files", [])]
+
+
 def test_the_mark_of_a_user_is_what_the_role_gives_it():
     (task,) = (
-        task["ansible.builtin.user"]
+        task
         for task in yaml.safe_load((ROLES / "python_app" / "tasks" / "account.yml").read_text())
         if "ansible.builtin.user" in task
     )
-    assert task["comment"] == COMMENT.format(name="{{ item }}")
-    assert task["home"] == "{{ python_app_root.format(name=item) }}"
+    assert task["ansible.builtin.user"]["comment"] == COMMENT.format("{{ item[0] }}")
+    assert task["ansible.builtin.user"]["home"] == "{{ item[1] }}"
+    assert "zip(__python_app_present | map(attribute='paths.root'))" in task["loop"]
 
 
 # --- directories ------------------------------------------------------------------------------------------------------
@@ -136,9 +144,9 @@ def test_a_link_or_a_file_in_its_place_is_foreign(place: Path, tmp_path: Path):
 
 
 def test_the_role_writes_the_mark():
-    tasks = yaml.safe_load((ROLES / "python_app" / "tasks" / "account.yml").read_text())
-    files = [file for task in tasks for file in task.get("flask_ops.production.config_files", {}).get("files", [])]
-    assert "{{ python_app_root }}/" + ownership.MARK in [file["dest"] for file in files]
+    assert "mark" in [file.get("path") for file in files_of("python_app", "account.yml")]
+    paths = path_templates("app")
+    assert paths["mark"] == f"{paths['root']}/{ownership.MARK}"
 
 
 # --- files and units --------------------------------------------------------------------------------------------------
@@ -225,15 +233,15 @@ def test_an_app_is_deployed_where_it_has_a_slot(tmp_path: Path, monkeypatch: pyt
     assert ownership.deployed_apps() == ["blog", "shop"]
 
 
-# --- what is asked, and what is said ------------------------------------------------------------------------------------
+# --- what is asked, and what is answered ------------------------------------------------------------------------------
 
 
-def app(name: str = "shop", **options: Any) -> dict[str, Any]:
-    return {"name": name, **options}
+def claims(*roles: str, **options: Any) -> list[Claim]:
+    return host_claims([("a[0]", shop) for shop in prepared(app(**options))], roles or ROLE_NAMES, "web1")
 
 
 def asked(*roles: str, **options: Any) -> dict[str, Any]:
-    return question(claims([app(**options)], roles or ALL, {}, "web1"), {})
+    return question(claims(*roles, **options))
 
 
 def test_every_role_asks_for_what_it_creates():
@@ -243,11 +251,9 @@ def test_every_role_asks_for_what_it_creates():
     wanted = asked(processes=[worker, timer, elsewhere])
     assert wanted["accounts"] == [{"name": "shop", "comment": "Flask app shop", "home": "/srv/shop"}]
     assert wanted["directories"] == ["/srv/shop"]
-    assert {"shop-blue.service", "shop-blue.socket", "shop-green.service", "shop-green.socket"} <= set(wanted["units"])
-    assert {"shop-worker@1.service", "shop-worker@2.service", "shop-night.timer", "shop-night.service"} <= set(
-        wanted["units"]
-    )
-    assert "shop-beat.service" not in wanted["units"]
+    slots = {f"shop-{slot}.{kind}" for slot in ("blue", "green") for kind in ("service", "socket")}
+    processes = {"shop-worker@1.service", "shop-worker@2.service", "shop-night.timer", "shop-night.service"}
+    assert set(wanted["units"]) == slots | processes | {"shop-migrate.service", "shop-preflight.service"}
     assert {"/etc/nginx/sites-enabled/shop.conf", "/etc/logrotate.d/shop"} <= set(wanted["files"])
 
 
@@ -256,28 +262,18 @@ def test_a_role_alone_asks_for_nothing_of_the_others():
     assert asked("gunicorn_systemd")["accounts"] == asked("gunicorn_systemd")["files"] == []
 
 
-def test_another_root_is_where_the_directory_and_the_home_are():
-    variables = {"python_app_root": "/opt/apps/{name}"}
-    wanted = question(claims([app()], ["python_app"], variables, "web1"), variables)
-    assert wanted["directories"] == ["/opt/apps/shop"]
-    assert wanted["accounts"][0]["home"] == "/opt/apps/shop"
-
-
 def test_every_file_of_a_site_that_nginx_reads_is_asked_for():
     """A file below a directory of the collection's own needs no mark."""
-    files = yaml.safe_load((ROLES / "nginx_proxy" / "tasks" / "files.yml").read_text())[0]
-    written = [file["dest"] for file in files["flask_ops.production.config_files"]["files"]]
-    named = {path for path in written if re.match(r"/etc/nginx/(?!flask-ops/).*\{name\}", path)}
-    assert named == set(NGINX_FILES)
+    paths = prepared(app())[0]["paths"]
+    written = {paths[file["path"]] for file in files_of("nginx_proxy", "files.yml") if "path" in file}
+    assert {path for path in written if path.startswith("/etc/nginx/")} == set(asked("nginx_proxy")["files"])
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_what_is_foreign_is_named_with_the_reason_and_the_way_out(state: str):
-    entries = [app("blog"), app("shop", state=state)]
-    wanted = claims(entries, ALL, {}, "web1")
-    errors = ownership_errors(wanted, {"/srv/shop": "it has no file .flask-ops"}, entries, ["a[0]", "a[1]"])
-    (error,) = errors
-    assert error.startswith("a[1].name: the host has the directory '/srv/shop' already")
+    wanted = [*claims(name="blog"), *claims(state=state)]
+    (error,) = ownership_errors(wanted, {"/srv/shop": "it has no file .flask-ops"})
+    assert error.startswith("a[0].name: the host has the directory '/srv/shop' already")
     assert "it has no file .flask-ops" in error
     assert ("such as shop-app" in error) == (state == "present")
     assert ("take the entry out of the list" in error) == (state == "absent")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.action.python_release import ActionModule
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import run
-from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import SANDBOX
+from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._release import release as _release
-from ansible_collections.flask_ops.production.plugins.module_utils._release.app import ReleaseError
+from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
     Release,
     find,
@@ -21,6 +22,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.rele
 )
 from ansible_collections.flask_ops.production.plugins.modules import python_release
 
+from tests.unit.plugins.apps import app as app_given
+from tests.unit.plugins.apps import prepared
 from tests.unit.plugins.releases import CHECKSUM, ROOT_ONLY, app, releases
 
 
@@ -144,17 +147,35 @@ def test_a_release_is_complete_when_it_says_so_and_its_python_is_there(tmp_path:
     assert not release.complete
 
 
-def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox_and_limits():
-    entry = {name: option.get("default") for name, option in python_release.APP.items()}
-    entry |= {"name": "shop", "wsgi": "shop:app", "sandbox": {"strict": True, "without": ["ProcSubset"]}}
+def module_app(*requirements: str, **options: Any) -> App:
+    """What the module makes of an app."""
+    (shop,) = prepared(app_given(**options))
     params = {
-        "root": "/srv/{name}", "environment_file": "/etc/flask-ops/{name}/environment", "python": "/usr/bin/python3", "keep": 3,
-        "uploads": {}, "credentials_directory": "", "extra_requirements": ["a==1"], "extra_requirements_of": {"shop": ["b==1"], "blog": ["c==1"]},
+        "python": "/usr/bin/python3", "keep": 3, "uploads": {}, "extra_requirements": ["a==1"],
+        "extra_requirements_of": {"shop": list(requirements), "blog": ["c==1"]},
     }  # fmt: skip
-    described = python_release.app_of(entry, params)
-    assert described.extra_requirements == ("a==1", "b==1")
-    assert dict(described.sandbox)["PrivateNetwork"] == "yes"
-    assert "ProcSubset" not in dict(described.sandbox)
-    assert python_release.app_of(entry | {"sandbox": {}}, params).sandbox == SANDBOX
-    bounded = dict(python_release.app_of(entry | {"limits": {"memory_max": 300, "tasks": 90}}, params).sandbox)
+    described = ActionModule.__new__(ActionModule)._described(shop)
+    return python_release.app_of(described, params)
+
+
+def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox_and_limits():
+    strict = module_app("b==1", sandbox={"strict": True, "without": ["ProcSubset"]})
+    assert strict.extra_requirements == ("a==1", "b==1")
+    assert dict(strict.sandbox)["PrivateNetwork"] == "yes"
+    assert "ProcSubset" not in dict(strict.sandbox)
+    assert module_app().sandbox == tuple(sandbox(limits={"open_files": 8192}))
+    bounded = dict(module_app(limits={"memory_max": 300, "tasks": 90}).sandbox)
     assert (bounded["MemoryMax"], bounded["TasksMax"]) == ("300M", "90")
+
+
+def test_an_app_gets_its_paths_its_secrets_and_the_names_of_its_variables():
+    source = {"git": "https://git.example.com/shop.git", "version": "v1", "token": "canary-token"}
+    shop = module_app(
+        source=source, extra_index="https://me:canary@x/y", env={"A": "1"}, secrets={"B": "2"}, static={"path": "s"}
+    )
+    assert (shop.root, shop.environment_file) == ("/srv/shop", "/etc/flask-ops/shop/environment")
+    assert (shop.git_token, shop.deploy_key, shop.extra_index) == ("canary-token", "", "https://me:canary@x/y")
+    assert shop.source == {"git": source["git"], "version": "v1", "submodules": True, "token_user": "x-token-auth"}
+    assert (shop.given, shop.secret_names) == (("A", "B"), ("B",))
+    assert (shop.static_path, shop.static_url, shop.static_keep) == ("s", "/static/", 86400)
+    assert "canary" not in repr(shop)

@@ -311,8 +311,7 @@ def test_a_link_and_an_absent_file_are_described(tmp_path: Path):
 
 
 def params(**values: Any) -> dict[str, Any]:
-    empty = dict.fromkeys(("content", "copy_of", "target", "mode"))
-    return {**empty, "dest": "/x", "state": "file", "owner": "root", "group": "root", **values}
+    return {"dest": "/x", "state": "file", **values}
 
 
 @pytest.mark.parametrize(
@@ -348,7 +347,7 @@ def test_a_copy_of_a_file_that_is_missing_is_refused_unless_in_check_mode():
 
 def test_a_copy_has_the_content_of_the_other_file(tmp_path: Path):
     (tmp_path / "origin").write_bytes(b"secret")
-    made = Entry.from_params(params(copy_of=str(tmp_path / "origin")), secret=True)
+    made = Entry.from_params(params(copy_of=str(tmp_path / "origin"), secret=True))
     assert (made.content, made.secret) == (b"secret", True)
 
 
@@ -390,12 +389,12 @@ def test_secret_files_are_in_no_diff(tmp_path: Path):
 def test_a_copy_of_a_directory_has_its_files_and_is_announced_where_they_would_change(tmp_path: Path):
     apply(bundle(tmp_path / "credentials", b="2", a="1"))
     (tmp_path / "credentials" / "binary").write_bytes(b"\xff\0")
-    asked = params(state="files", copy_of=str(tmp_path / "credentials"), mode="0700", **ME)
-    copied = dataclasses.replace(Entry.from_params(asked, secret=True), dest=str(tmp_path / "copy"))
+    asked = params(state="files", copy_of=str(tmp_path / "credentials"), mode="0700", secret=True, **ME)
+    copied = dataclasses.replace(Entry.from_params(asked), dest=str(tmp_path / "copy"))
     assert apply(copied) == [str(tmp_path / "copy")]
     assert (tmp_path / "copy" / "binary").read_bytes() == b"\xff\0"
     assert apply(copied) == []
-    changing = Entry.from_params({**asked, "dest": copied.dest, "copy_changes": [asked["copy_of"]]}, secret=True)
+    changing = Entry.from_params({**asked, "dest": copied.dest, "copy_changes": [asked["copy_of"]]})
     assert Transaction([changing]).plan()
 
 
@@ -408,9 +407,9 @@ def test_what_a_module_gets_of_secret_files_is_sealed(tmp_path: Path):
         "mode": "0700",
         "secret": True,
     }
-    shown, (sent,) = described([given], lambda *_: text)
-    assert shown == []
-    assert "canary" not in str(sent)
-    made = Entry.from_params(params(**{**sent, **ME}), secret=True)
+    (sent,), secrets = described([given], lambda *_: text)
+    assert "canary" not in str((sent, secrets))
+    made = Entry.from_params({**sent, **ME}, secrets=secrets)
+    assert made.secret
     assert apply(made) == [str(tmp_path / "x")]
     assert (tmp_path / "x" / "a").read_text() == "-----BEGIN KEY-----\ncanary\n"

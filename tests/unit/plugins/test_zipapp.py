@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Change, Entry, State
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task import files
@@ -38,11 +37,7 @@ def test_the_same_sources_give_the_same_bytes():
 
 def test_it_travels_in_a_module_s_arguments_and_is_written_as_it_was_built():
     (described,), _ = files.described([{"dest": PROGRAM, "zipapp": "_timers.main"}], lambda *_: "")
-    item: dict[str, Any] = dict.fromkeys(("content", "copy_of", "target", "mode"), None) | {
-        "owner": "root",
-        "group": "root",
-    }
-    entry = Entry.from_params(item | described)
+    entry = Entry.from_params(described)
     assert (entry.kind, entry.mode, entry.content) == ("file", 0o644, zipapp("_timers.main"))
     assert zlib.decompress(base64.b64decode(described["binary"])) == entry.content
 

@@ -34,10 +34,9 @@ def test_rendering_again_gives_the_same_text(template: str):
 @pytest.mark.parametrize(
     ("template", "missing"),
     [
-        ("site.conf.j2", "nginx_proxy_upstream"),
+        ("site.conf.j2", "nginx_proxy_https_port"),
         ("nginx.conf.j2", "__nginx_proxy_platform"),
-        ("slot.service.j2", "gunicorn_systemd_writable_directory"),
-        ("process.service.j2", "app_processes_writable_directory"),
+        ("slot.service.j2", "gunicorn_systemd_shared_by"),
         ("timer.conf.j2", "logrotate_schedule"),
     ],
 )

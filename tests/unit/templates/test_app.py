@@ -44,7 +44,7 @@ def service(debian: str = "13", **overrides: Any) -> list[tuple[str, str]]:
 def gunicorn(**overrides: Any) -> dict[str, Any]:
     """gunicorn's settings, read as gunicorn reads them."""
     settings: dict[str, Any] = {}
-    exec(render("gunicorn.conf.py.j2", **overrides), settings)  # noqa: S102  (it is Python, and gunicorn does the same)
+    exec(render("server.conf.py.j2", **overrides), settings)  # noqa: S102  (it is Python, and gunicorn does the same)
     return settings
 
 
@@ -157,10 +157,10 @@ def test_other_worker_classes_are_left_as_they_are(closed: list[bool]):
 
 
 def test_the_whole_sandbox_is_in_the_service_and_nothing_takes_it_back():
-    found = service(gunicorn_systemd_writable_directory="/srv/{name}/shared")
+    found = service()
     start = found.index(SANDBOX[0])
     assert found[start : start + len(SANDBOX)] == list(SANDBOX)
-    assert found[start + len(SANDBOX) :] == [("LimitNOFILE", "8192"), ("ReadWritePaths", "/srv/shop/shared")]
+    assert found[start + len(SANDBOX) :] == [("LimitNOFILE", "8192"), ("ReadWritePaths", "-/srv/shop/shared")]
     names = [name for name, _ in found[:start]]
     assert not set(names) & dict(SANDBOX).keys()
 
@@ -173,10 +173,6 @@ def test_a_strict_sandbox_has_more_and_each_directive_can_be_left_out():
     left = dict(service(sandbox={"strict": True, "without": without}))
     assert set(dict(strict)) - set(left) == set(without)
     assert not set(STRICT) & set(service())
-
-
-def test_without_a_writable_directory_the_app_writes_nowhere():
-    assert "ReadWritePaths" not in render("slot.service.j2")
 
 
 def test_a_bad_hour_locks_no_app_out():
@@ -307,9 +303,9 @@ def test_each_apps_environment_gets_what_its_server_needs_with_hashes():
     needed = published(
         "gunicorn_systemd",
         "gunicorn_systemd_requirements",
-        {"name": "shop", "wsgi": "shop:app"},
-        {"name": "chat", "wsgi": "chat:app", "worker_class": "gevent"},
-        {"name": "tool", "wsgi": "tool:app", "server": "waitress"},
+        {"name": "shop"},
+        {"name": "chat", "worker_class": "gevent"},
+        {"name": "tool", "server": "waitress"},
         {"name": "old", "state": "absent"},
     )
     names = {app: [line.split("==")[0] for line in lines] for app, lines in needed.items()}
@@ -324,8 +320,8 @@ def test_the_log_files_of_the_switch_and_of_apps_that_chose_files_are_rotated():
     deploys, shop, *gone = published(
         "gunicorn_systemd",
         "gunicorn_systemd_log_rotation",
-        {"name": "shop", "wsgi": "shop:app", "logs": {"to": "files"}},
-        {"name": "chat", "wsgi": "chat:app"},
+        {"name": "shop", "logs": {"to": "files"}},
+        {"name": "chat"},
         {"name": "old", "state": "absent", "logs": {"to": "files"}},
     )
     assert deploys == {
@@ -333,11 +329,11 @@ def test_the_log_files_of_the_switch_and_of_apps_that_chose_files_are_rotated():
         "mode": "0640",
     }  # fmt: skip
     assert shop == {
-        "name": "shop", "paths": ["/var/log/flask-ops/{name}/access.log", "/var/log/flask-ops/{name}/error.log"], "owner": "{name}",
-        "group": "{name}", "mode": "0640", "su": True, "unit": "{name}-blue.service {name}-green.service",
+        "name": "shop", "state": "present", "paths": ["/var/log/flask-ops/shop/access.log", "/var/log/flask-ops/shop/error.log"],
+        "owner": "shop", "group": "shop", "mode": "0640", "su": True, "unit": "shop-blue.service shop-green.service",
         "signal": "USR1",
     }  # fmt: skip
-    assert gone == [{"name": "chat", "state": "absent"}, {"name": "old", "state": "absent"}]
+    assert [(log["name"], log["state"]) for log in gone] == [("chat", "absent"), ("old", "absent")]
 
 
 # --- gunicorn ---------------------------------------------------------------------------------------------------------------
@@ -385,7 +381,7 @@ def test_gunicorn_binds_nothing_because_systemd_hands_it_the_socket():
     assert "bind" not in gunicorn()
 
 
-@pytest.mark.parametrize("wsgi", ["shop:app", "shop:create_app('x', \"y\\z\")", 'ünï:app("""', "a:b(%s, {0})"])
+@pytest.mark.parametrize("wsgi", ["shop:app", "shop:create_app('x', \"y\\z\")", 'a.zün:app("""%s)', "a:b(%s, {0})"])
 def test_what_gunicorn_serves_arrives_as_it_is(wsgi: str):
     assert gunicorn(wsgi=wsgi)["wsgi_app"] == wsgi
 
@@ -477,7 +473,7 @@ def test_whatever_an_app_puts_in_place_of_its_log_files_its_slots_start(
             path.mkdir()
     if place == "no directory":
         logs.rmdir()
-    text = render("gunicorn.conf.py.j2", logs={"to": "files", "access": access})
+    text = render("server.conf.py.j2", logs={"to": "files", "access": access})
     settings: dict[str, Any] = {}
     exec(text.replace("/var/log/flask-ops/shop", str(logs)), settings)  # noqa: S102
     handlers = dict(vars(logging.root))
@@ -528,7 +524,7 @@ class Asked:
 
 
 def test_waitress_logs_in_the_same_way():
-    text = render("waitress.conf.py.j2", server="waitress", logs={"format": "json"})
+    text = render("server.conf.py.j2", server="waitress", logs={"format": "json"})
     compile(text, "waitress.conf.py", "exec")
     assert "json.dumps(" in text
 
@@ -573,8 +569,8 @@ def test_an_app_at_a_path_gets_it_for_its_urls_and_its_cookies():
 @pytest.mark.parametrize(
     ("template", "server", "line"),
     [
-        ("gunicorn.conf.py.j2", {"worker_class": "asgi"}, 'root_path = os.environ.get("SCRIPT_NAME", "")'),
-        ("waitress.conf.py.j2", {"server": "waitress"}, 'url_prefix=os.environ.get("SCRIPT_NAME", ""),'),
+        ("server.conf.py.j2", {"worker_class": "asgi"}, 'root_path = os.environ.get("SCRIPT_NAME", "")'),
+        ("server.conf.py.j2", {"server": "waitress"}, 'url_prefix=os.environ.get("SCRIPT_NAME", ""),'),
     ],
 )
 def test_servers_that_do_not_read_the_path_themselves_are_given_it(template: str, server: dict[str, Any], line: str):
@@ -603,15 +599,11 @@ def test_secret_files_are_credentials_wherever_the_secrets_are(where: str):
     assert json.loads(text) == {**of_secrets, **given}
     assert "BEGIN" not in render("environment.j2", secret_files=given, secrets_in=where)
     # Of the values, units know nothing.
-    names = published(
-        "python_app", "python_app_secret_files", {"name": "shop", "secret_files": given}, {"name": "blog"}
-    )
-    assert names == {"shop": ["client.pem", "google.json"], "blog": []}
-    for template, variable, directory in (
-        ("slot.service.j2", "gunicorn_systemd_secret_files", "/etc/flask-ops/shop/green/credentials"),
-        ("process.service.j2", "app_processes_secret_files", "/etc/flask-ops/shop/processes/digest/credentials"),
+    for template, directory in (
+        ("slot.service.j2", "/etc/flask-ops/shop/green/credentials"),
+        ("process.service.j2", "/etc/flask-ops/shop/processes/digest/credentials"),
     ):
-        unit = lines(render(template, secrets_in=where, **{variable: names}))
+        unit = lines(render(template, secrets_in=where, secret_files=given))
         assert [line for line in unit if line.startswith("LoadCredential=")] == [
             f"LoadCredential={name}:{directory}/{name}" for name in [*of_secrets, "client.pem", "google.json"]
         ]
@@ -622,21 +614,21 @@ def test_the_environment_does_not_depend_on_the_domains_so_that_a_new_one_needs_
 
 
 def test_an_app_is_checked_through_nginx_if_its_site_changed_or_its_switch_was_not_checked():
-    apps = [{"name": name, "wsgi": "a:b", "domains": [f"{name}.example.com"]} for name in "abcd"]
+    apps = [{"name": name} for name in ("aa", "bb", "cc", "dd")]
     slots = {
-        "apps": {"a": {"checked": True}, "b": {"checked": False}, "c": {"checked": True}},
-        "failures": {"d": "d: no"},
+        "apps": {"aa": {"checked": True}, "bb": {"checked": False}, "cc": {"checked": True}},
+        "failures": {"dd": "dd: no"},
     }
-    known = {"__gunicorn_systemd_slots": slots, "gunicorn_systemd_probed_apps": ["c", "d"]}
+    known = {"__gunicorn_systemd_slots": slots, "gunicorn_systemd_probed_apps": ["cc", "dd"]}
     unchecked = published("gunicorn_systemd", "__gunicorn_systemd_unchecked", *apps, **known)
-    assert [app["name"] for app in unchecked] == ["b", "c"]
-    probe = {"__gunicorn_systemd_probe": {"failures": {"b": "b: no"}}}
+    assert [app["name"] for app in unchecked] == ["bb", "cc"]
+    probe = {"__gunicorn_systemd_probe": {"failures": {"bb": "bb: no"}}}
     assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps, **known, **probe) == {
-        "b": "b: no",
-        "d": "d: no",
+        "bb": "bb: no",
+        "dd": "dd: no",
     }
     skipped = {"__gunicorn_systemd_probe": {"skipped": True}}
-    assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps, **known, **skipped) == {"d": "d: no"}
+    assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps, **known, **skipped) == {"dd": "dd: no"}
     assert published("gunicorn_systemd", "gunicorn_systemd_failures", *apps) == {}
 
 

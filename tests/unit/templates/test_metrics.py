@@ -74,7 +74,7 @@ def exporters(debian: str = "13", **variables: str) -> dict[str, dict]:
 
 
 def test_gunicorn_sends_where_collectd_listens():
-    sends = render("gunicorn.conf.py.j2", metrics={"statsd": "127.0.0.1:8126"})
+    sends = render("server.conf.py.j2", metrics={"statsd": "127.0.0.1:8126"})
     listens = render("collectd.conf.j2", node_exporter_statsd="127.0.0.1:8126")
     assert 'statsd_host = "127.0.0.1:8126"' in sends
     assert re.search(r'<Plugin statsd>\n  Host "127.0.0.1"\n  Port "8126"\n', listens)
@@ -107,7 +107,7 @@ def test_without_statsd_there_is_no_collectd_and_nobody_elses_is_stopped():
 
 def test_the_pattern_of_the_file_name_has_the_app():
     (pattern,) = re.findall(r"^getfilename\(\) =~ /(.*)/ {$", render("access-log.mtail.j2"), re.MULTILINE)
-    found = re.match(pattern, "/var/log/nginx/shop.access.log")
+    found = re.search(pattern, "/var/log/nginx/shop.access.log")
     assert found is not None
     assert found["app"] == "shop"
 

@@ -21,7 +21,6 @@ PAGES = ["= /.flask-ops/refused.html", "^~ /.flask-ops/"]
 EVERYTHING: dict[str, Any] = {
     "domains": ["shop.example.com", "www.shop.example.com"],
     "static": {"path": "static", "url": "/assets/"},
-    "nginx_proxy_old_static_directory": "/srv/{name}/old-static",
     "nginx_proxy_http3": True,
     "nginx_proxy_trusted_proxies": ["10.0.0.0/8"],
     "canonical_domain": True,
@@ -137,7 +136,6 @@ def test_a_client_is_sent_to_the_same_instance_each_time():
     ("variables", "expected"),
     [
         ({"client_max_body_size": "1g"}, "client_max_body_size 1g;"),
-        ({"nginx_proxy_upstream": "unix:/tmp/{name}.sock"}, "server unix:/tmp/shop.sock max_fails=0;"),
         ({"timeout": 90}, "proxy_read_timeout 95s;"),
         ({"timeout": 90}, "proxy_send_timeout 95s;"),
         ({"nginx_proxy_https_port": 8443}, "listen 8443 ssl;"),
@@ -177,9 +175,10 @@ def test_a_site_has_the_locations_that_are_asked_for(options: dict[str, Any], ex
 
 
 def test_static_files_come_from_the_published_directory():
-    text = render(SITE, static={"path": "app/static"}, nginx_proxy_static_directory="/var/{name}/s")
-    assert "alias /var/shop/s/;" in lines(text)
-    assert "old_static" not in text
+    text = render(SITE, static={"path": "app/static"})
+    assert "alias /srv/shop/current/static/;" in lines(text)
+    assert "root /srv/shop/old-static;" in block(text, "location @old_static")
+    assert "static" not in "".join(line for line in lines(render(SITE)) if "headers" not in line)
 
 
 def test_a_location_with_headers_of_its_own_has_the_common_ones_too():
@@ -281,7 +280,7 @@ def test_settings_of_the_proxy_are_where_a_site_or_a_location_may_override_them(
 
 
 def test_gunicorn_takes_what_nginx_lets_in():
-    nginx, gunicorn = render("nginx.conf.j2"), render("gunicorn.conf.py.j2")
+    nginx, gunicorn = render("nginx.conf.j2"), render("server.conf.py.j2")
     (size,) = re.findall(r"large_client_header_buffers \d+ (\d+)k;", nginx)
     assert "limit_request_line = 0" in lines(gunicorn), "no limit"
     (most,) = re.findall(r"limit_request_field_size = (\d+)", gunicorn)
@@ -441,7 +440,7 @@ def test_a_name_below_a_star_has_no_odd_characters():
 def test_it_is_published_which_sites_are_served_in_another_way(changed: list[str], reloaded: bool, expected: list[str]):
     sites = [{"name": name, "domains": [f"{name}.example.com"]} for name in ("shop", "blog")]
     files = {"changed_files": changed, "reloaded": reloaded}
-    known = published("nginx_proxy", "nginx_proxy_changed_sites", *sites, __nginx_proxy_written=files)
+    known = published("nginx_proxy", "nginx_proxy_changed_apps", *sites, __nginx_proxy_written=files)
     assert sorted(known) == sorted(expected)
 
 
@@ -450,6 +449,12 @@ def test_it_is_published_which_sites_are_served_in_another_way(changed: list[str
 PATH = "path.conf.j2"
 ROOT: dict[str, Any] = {"name": "root", "domains": ["shop.example.com"]}
 """The app at the root of the domain; the app that a template is rendered for has a path."""
+AT_A_PATH: dict[str, Any] = {
+    **{name: value for name, value in EVERYTHING.items() if name not in ("canonical_domain", "snippet")},
+    "domains": ROOT["domains"],
+    "path": "/admin",
+}
+"""All that such an app can have."""
 
 
 def test_a_site_includes_the_apps_at_its_paths_and_only_those():
@@ -472,8 +477,7 @@ def test_an_app_at_a_path_has_no_site_of_its_own_but_a_socket_for_its_switch():
 
 
 def test_an_app_at_a_path_has_its_own_locations_below_it():
-    options = EVERYTHING | {"canonical_domain": False, "snippet": None, "domains": ["shop.example.com"]}
-    text = render(PATH, others=(ROOT,), **options, path="/admin")
+    text = render(PATH, others=(ROOT,), **AT_A_PATH)
     assert re.findall(r"location (.+) \{", text) == [
         "= /admin", "^~ /admin/", "^~ /admin/assets/", "/admin/ws/", "/admin/slow/", "= /admin/old", "/admin/", "@old_static_shop",
     ]  # fmt: skip
@@ -498,9 +502,8 @@ def test_an_app_at_a_path_has_its_own_locations_below_it():
 
 def test_an_app_at_a_path_does_not_inherit_the_access_rules_of_the_site():
     closed = ROOT | {"allow": ["192.0.2.0/24"], "basic_auth": {"alice": "$6$saltsaltsalt$" + "a" * 86}}
-    open_, own = lines(render(PATH, others=(closed,), path="/admin")), lines(render(PATH, others=(closed,), **EVERYTHING | {
-        "domains": ["shop.example.com"], "path": "/admin",
-    }))  # fmt: skip
+    open_ = lines(render(PATH, others=(closed,), path="/admin"))
+    own = lines(render(PATH, others=(closed,), **AT_A_PATH))
     assert {"allow all;", "auth_basic off;", "proxy_set_header Authorization $other_authorization;"} <= set(open_)
     assert not {"allow all;", "auth_basic off;"} & set(own)
     assert {"allow 192.0.2.0/24;", "deny all;", "auth_basic Restricted;"} <= set(own)
@@ -526,3 +529,7 @@ def test_the_site_alone_says_for_how_long_browsers_insist_on_https():
 def test_the_certificate_of_an_app_is_deleted_when_it_moves_to_a_path_of_another():
     apps = [ROOT, {"name": "admin", "path": "/admin", "domains": ["shop.example.com"]}]
     assert published("letsencrypt", "letsencrypt_unwanted_names", *apps) == ["admin"]
+
+
+def test_the_timer_for_certificates_may_replace_the_link_that_nginx_reads():
+    assert "ReadWritePaths=/etc/letsencrypt -/etc/nginx/certificates" in lines(render("letsencrypt.service.j2"))

@@ -114,10 +114,9 @@ def test_without_limits_a_process_has_half_of_the_memory_and_512_tasks(process: 
 
 @pytest.mark.parametrize("process", KINDS)
 def test_the_whole_sandbox_is_in_the_service_and_nothing_takes_it_back(process: dict[str, Any]):
-    text = render("process.service.j2", processes=[process], app_processes_writable_directory="/srv/{name}/shared")
-    found = directives(text)["Service"]
+    found = unit(process)["Service"]
     start = found.index(SANDBOX[0])
-    assert found[start:] == [*SANDBOX, ("LimitNOFILE", "8192"), ("ReadWritePaths", "/srv/shop/shared")]
+    assert found[start:] == [*SANDBOX, ("LimitNOFILE", "8192"), ("ReadWritePaths", "-/srv/shop/shared")]
     assert not {name for name, _ in found[:start]} & dict(SANDBOX).keys()
 
 

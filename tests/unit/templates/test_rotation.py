@@ -41,8 +41,8 @@ def test_a_log_is_described_by_the_defaults_of_the_role():
 @pytest.mark.parametrize(
     ("log", "expected"),
     [
-        ({"paths": ["/a/b.log", "/a/{name}/*.log"]}, ["/a/b.log /a/shop/*.log {"]),
-        ({"owner": "{name}", "group": "{name}", "mode": "0600"}, ["create 0600 shop shop"]),
+        ({"paths": ["/a/b.log", "/a/c/*.log"]}, ["/a/b.log /a/c/*.log {"]),
+        ({"owner": "shop", "group": "shop", "mode": "0600"}, ["create 0600 shop shop"]),
         ({"owner": "shop", "su": True}, ["su shop adm", "create 0640 shop adm"]),
         ({"frequency": "weekly", "minsize": "1k", "maxsize": "1G"}, ["weekly", "minsize 1k", "maxsize 1G"]),
         ({"keep": 3, "maxage": 90}, ["rotate 3", "maxage 90"]),
@@ -50,7 +50,7 @@ def test_a_log_is_described_by_the_defaults_of_the_role():
         ({"compress": False}, ["nocompress"]),
         ({"signal": "HUP"}, ["systemctl kill --kill-whom=main --signal=HUP shop.service"]),
         (
-            {"unit": "{name}-blue.service {name}-green.service"},
+            {"unit": "shop-blue.service shop-green.service"},
             [
                 "systemctl kill --kill-whom=main --signal=USR1 shop-blue.service",
                 "systemctl kill --kill-whom=main --signal=USR1 shop-green.service",
@@ -106,7 +106,7 @@ def test_nobody_is_signalled_where_nobody_has_to_be(log: dict[str, Any]):
     ],
 )
 def test_only_an_error_about_the_roles_own_logs_is_refused(line: str, refused: bool):
-    logs = [{"name": "shop", "paths": ["/var/log/{name}/*.log"]}, {"name": "old", "state": "absent"}]
+    logs = [{"name": "shop", "paths": ["/var/log/shop/*.log"]}, {"name": "old", "state": "absent"}]
     for found, expected in ((logs, refused), ([], False)):
         pattern = published("logrotate", "__logrotate_errors", logrotate_files=found)
         assert bool(re.search(pattern, line)) is expected

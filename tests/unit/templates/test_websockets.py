@@ -32,7 +32,7 @@ def app(environ, start_response):
 def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     (tmp_path / "web.py").write_text(APP)
     settings = tmp_path / "gunicorn.conf.py"
-    settings.write_text(render("gunicorn.conf.py.j2", wsgi="web:app", workers=1, threads=4))
+    settings.write_text(render("server.conf.py.j2", wsgi="web:app", workers=1, threads=4))
     path = str(tmp_path / "web.sock")
     options = ["--config", str(settings), "--bind", f"unix:{path}", "--chdir", str(tmp_path)]
     with subprocess.Popen([sys.executable, "-m", "gunicorn", *options], stderr=subprocess.DEVNULL) as process:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.validation import certificate_errors
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import Placed
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.checks.letsencrypt import final_errors
 
 ON = {"letsencrypt_email": "webmaster@flask-shop.com"}
 PRIVATE = {**ON, "letsencrypt_server": "https://ca.flask-shop.com/dir"}
@@ -19,7 +20,7 @@ MANY = [f"a{number}.flask-shop.com" for number in range(101)]
 
 def errors_of(entry: dict[str, Any], **variables: Any) -> list[str]:
     shop = {"name": "shop", "domains": ["flask-shop.com"]}
-    return certificate_errors([shop | entry], "flask_apps", ON | variables)
+    return final_errors([("flask_apps[0]", shop | entry)], ON | variables, "flask_apps")
 
 
 @pytest.mark.parametrize(
@@ -52,14 +53,14 @@ def errors_of(entry: dict[str, Any], **variables: Any) -> list[str]:
         ),
     ],
 )
-def test_what_an_authority_would_refuse_is_told_before(entry: dict, variables: dict, expected: str):
+def test_what_a_ca_would_refuse_is_refused_before_it_is_asked(entry: dict, variables: dict, expected: str):
     (error,) = errors_of(entry, **variables)
     assert expected in error
 
 
 def test_an_account_that_is_bound_needs_an_address():
     eab = {"letsencrypt_eab": {"kid": "k", "hmac_key": "canary"}, "letsencrypt_email": ""}
-    (error,) = certificate_errors([], "letsencrypt_certificates", eab)
+    (error,) = final_errors([], eab, "letsencrypt_apps")
     assert error == "letsencrypt_email: an account that is bound by letsencrypt_eab needs one"
 
 
@@ -75,17 +76,16 @@ def test_an_account_that_is_bound_needs_an_address():
         ({"domains": ["shop.test"], "acme": {"enabled": False}}, {}),
         ({"domains": ["*.shop.test"], "certificate": {"fullchain": "/a", "privkey": "/b"}}, {}),
         ({"domains": ["shop.test"], "state": "absent"}, {}),
-        ({"domains": "shop.test"}, PRIVATE),
     ],
 )
-def test_what_an_authority_would_do_is_not_refused(entry: dict, variables: dict):
+def test_what_a_ca_would_do_is_not_refused(entry: dict, variables: dict):
     assert errors_of(entry, **variables) == []
 
 
-def test_the_playbook_asks_no_authority_without_an_address_and_the_role_alone_does():
-    shop = [{"name": "shop", "domains": ["shop.test"]}]
-    assert certificate_errors(shop, "flask_apps", {}) == []
-    assert len(certificate_errors(shop, "letsencrypt_certificates", {})) == 1
+def test_the_playbook_asks_no_ca_without_an_address_and_the_role_alone_does():
+    shop: Placed = [("x[0]", {"name": "shop", "domains": ["shop.test"]})]
+    assert final_errors(shop, {}, "flask_apps") == []
+    assert len(final_errors(shop, {}, "letsencrypt_apps")) == 1
 
 
 def test_an_app_at_a_path_gets_no_certificate():

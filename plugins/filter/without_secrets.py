@@ -1,0 +1,46 @@
+# Copyright: the flask_ops.production authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: without_secrets
+short_description: Prepared apps without the values of their secrets
+version_added: 0.1.0
+author: [the flask_ops.production authors (@flask-ops)]
+description:
+  - Leaves out C(env) and every option that the argument specs of the roles mark with C(no_log).
+  - Ansible logs the arguments of a module on the host, so a module gets the apps like this.
+options:
+  _input:
+    description: Apps, as M(flask_ops.production.prepare_apps) returns them.
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Gather the status of the apps
+  flask_ops.production.apps_info:
+    apps: "{{ prepared.apps | flask_ops.production.without_secrets }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The same apps without their secrets.
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import public
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import app_options, app_roles
+
+
+def without_secrets(apps):
+    options = app_options(app_roles())
+    return [public(app, options) for app in apps]
+
+
+class FilterModule:
+    def filters(self):
+        return {"without_secrets": without_secrets}
