@@ -68,7 +68,7 @@ def anything_written() -> bool:
 server.shell(
     commands=[
         (
-            f"systemd-run --quiet --pipe --wait --uid={app} --property=EnvironmentFile=/etc/{app}/environment "
+            f"systemd-run --quiet --pipe --wait --uid={app} --property=EnvironmentFile=/etc/flask-ops/{app}/environment "
             f"--working-directory={release}/app {state['venv']}/bin/flask --app demo_app db upgrade"
         )
     ],

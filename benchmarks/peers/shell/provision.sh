@@ -25,7 +25,7 @@ for directory in $certificates; do
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 397 -subj "/CN=$domain" \
     -addext "subjectAltName=DNS:$domain" -keyout "$directory/privkey.pem" -out "$directory/fullchain.pem" 2>/dev/null
 done
-systemd-run --quiet --pipe --wait --uid="$app" --property=EnvironmentFile="/etc/$app/environment" \
+systemd-run --quiet --pipe --wait --uid="$app" --property=EnvironmentFile="/etc/flask-ops/$app/environment" \
   --working-directory="$release/app" "$venv/bin/flask" --app demo_app db upgrade
 systemctl daemon-reload
 systemd-tmpfiles --create --prefix=/run || true
