@@ -42,8 +42,8 @@ class Clock:
         self.now += seconds
 
 
-def step(run: Run, last: bool = False, patience: float = 0, app: str = "shop") -> None:
-    with dataclasses.replace(run, last=last).lock(app, patience):
+def step(run: Run, last: bool = False, timeout: float = 0, app: str = "shop") -> None:
+    with dataclasses.replace(run, last=last).lock(app, timeout):
         pass
 
 
@@ -64,7 +64,7 @@ def test_while_one_run_works_a_second_one_gives_up_and_names_it(locks: Path):
     refusal = r"^shop: ann@laptop \(ansible-playbook, process 11, since 20.*\) works on this app\. Waited 0.3 s"
     with ANN.lock("shop", 0):
         with pytest.raises(LockedError, match=refusal):
-            step(BOB, patience=0.3)
+            step(BOB, timeout=0.3)
         step(BOB, app="blog")
         assert text(locks)["finished"] is False
 
@@ -72,10 +72,10 @@ def test_while_one_run_works_a_second_one_gives_up_and_names_it(locks: Path):
 def test_between_two_steps_of_a_run_the_app_is_still_its_own(clock: Clock):
     step(ANN)
     with pytest.raises(LockedError, match="ann@laptop"):
-        step(BOB, patience=20)
+        step(BOB, timeout=20)
     step(ANN)
     with pytest.raises(LockedError, match="ann@laptop"):
-        step(BOB, patience=20)
+        step(BOB, timeout=20)
 
 
 def test_after_the_last_step_the_next_run_starts_at_once(clock: Clock):
@@ -100,15 +100,15 @@ def test_a_step_may_be_the_last_one_after_all(clock: Clock):
 
 def test_a_run_whose_controller_is_dead_is_taken_over_from(clock: Clock):
     step(ANN)
-    step(BOB, patience=300)
+    step(BOB, timeout=300)
     assert 1_030 <= clock.now < 1_031
 
 
 def test_the_holder_says_how_long_it_may_be_idle(clock: Clock):
     step(dataclasses.replace(ANN, idle=240))
     with pytest.raises(LockedError, match="ann@laptop"):
-        step(BOB, patience=200)
-    step(BOB, patience=300)
+        step(BOB, timeout=200)
+    step(BOB, timeout=300)
 
 
 @pytest.mark.parametrize("finished", [False, True])

@@ -698,12 +698,6 @@ def test_an_old_slot_that_cannot_be_stopped_is_named_with_what_serves(serving: F
     assert serving.deploys[-1]["result"] == "failed"
 
 
-def test_no_nginx_is_no_failure(serving: FakeHost):
-    serving.nginx = None
-    assert "; not checked through nginx, which does not run" in deploy(serving, "r2").summary
-    assert serving.serving() == "r2"
-
-
 def test_a_host_that_the_app_itself_refuses_is_named(host: FakeHost):
     host.answers["r1"] = 400
     with pytest.raises(
