@@ -16,6 +16,28 @@ FINDINGS = (
 """What ``accept_insecure`` may name."""
 
 
+MIN_KEY_LENGTH = 22
+
+WEAK_KEYS = {
+    "known": "is a placeholder that documentation, tutorials or templates show",
+    "short": "has {length} characters, and can be guessed",
+    "monotonous": "repeats a few characters, and can be guessed",
+}
+"""By the weakness that the probe reports."""
+
+COOKIES = (
+    # The setting, the name of the finding, the problem, and a good value.
+    ("SESSION_COOKIE_SECURE", "insecure_cookie", "is not on: a session would also be sent without encryption", "true"),
+    ("SESSION_COOKIE_HTTPONLY", "cookie_without_httponly", "is not on: scripts in a page can read the session", "true"),
+    (
+        "SESSION_COOKIE_SAMESITE",
+        "cookie_without_samesite",
+        "is neither Lax nor Strict: other sites can use a visitor's session",
+        "Lax",
+    ),
+)
+
+
 class Finding(t.NamedTuple):
     """Something that is not as it should be in production."""
 
@@ -63,7 +85,7 @@ def _debug(report: dict[str, t.Any]) -> t.Iterator[Finding]:
     if report["debug"]:
         yield Finding(
             "debug_mode",
-            f"{_name(report)}'s debug mode is on, which shows the app's insides to every visitor; take it out of the app's settings.",
+            f"{_name(report)}'s debug mode is on, which shows the app's internals to every visitor; remove it from the app's settings.",
             stops=True,
         )
 
@@ -103,56 +125,25 @@ def _keys(report: dict[str, t.Any]) -> t.Iterator[Finding]:
 
 def _key_problems(which: str, key: dict[str, t.Any], remedy: str) -> list[Finding]:
     forged = f"Who knows it can forge any session. {remedy}"
-    if key["weak"] == "known":
-        return [
-            Finding(
-                "weak_secret_key",
-                f"{which} is a placeholder that documentation, tutorials or templates show. {forged}",
-                stops=True,
-            )
-        ]
-    if key["weak"] == "short":
-        return [
-            Finding(
-                "weak_secret_key", f"{which} has {key['length']} characters, and can be guessed. {forged}", stops=True
-            )
-        ]
-    if key["weak"] == "monotonous":
-        return [
-            Finding("weak_secret_key", f"{which} repeats a few characters, and can be guessed. {forged}", stops=True)
-        ]
+    if key["weak"]:
+        reason = WEAK_KEYS[key["weak"]].format(**key)
+        return [Finding("weak_secret_key", f"{which} {reason}. {forged}", stops=True)]
     if key["source"]:
         return [Finding("secret_key_in_source", f"{which} is in the source, in {key['source']}. {forged}", stops=True)]
-    if 0 < key["length"] < 22:
-        return [Finding("short_secret_key", f"{which} has {key['length']} characters; 22 random ones are the least.")]
+    if 0 < key["length"] < MIN_KEY_LENGTH:
+        advice = f"use at least {MIN_KEY_LENGTH} random characters"
+        return [Finding("short_secret_key", f"{which} has {key['length']} characters; {advice}.")]
     return []
 
 
 def _cookies(report: dict[str, t.Any]) -> t.Iterator[Finding]:
     settings = report["settings"]
-
-    def remedy(setting: str) -> str:
-        # Flask's settings are in every app's environment; another framework needs its own.
-        return f"; set env: {{QUART_{setting}}}" if report["framework"] == "quart" else ""
-
-    if settings["SESSION_COOKIE_SECURE"] is not True:
-        yield Finding(
-            "insecure_cookie",
-            "SESSION_COOKIE_SECURE is not on: a session would also be sent without encryption"
-            f"{remedy('SESSION_COOKIE_SECURE: true')}.",
-        )
-    if settings["SESSION_COOKIE_HTTPONLY"] is not True:
-        yield Finding(
-            "cookie_without_httponly",
-            "SESSION_COOKIE_HTTPONLY is not on: scripts in a page can read the session"
-            f"{remedy('SESSION_COOKIE_HTTPONLY: true')}.",
-        )
-    if settings["SESSION_COOKIE_SAMESITE"] not in ("Lax", "Strict"):
-        yield Finding(
-            "cookie_without_samesite",
-            "SESSION_COOKIE_SAMESITE is neither Lax nor Strict: other sites can use a visitor's session"
-            f"{remedy('SESSION_COOKIE_SAMESITE: Lax')}.",
-        )
+    for setting, name, problem, good in COOKIES:
+        value = settings[setting]
+        if not (value is True if good == "true" else value in ("Lax", "Strict")):
+            # Flask's settings are in every app's environment; another framework needs its own.
+            remedy = f"; set env: {{QUART_{setting}: {good}}}" if report["framework"] == "quart" else ""
+            yield Finding(name, f"{setting} {problem}{remedy}.")
     if settings.get("CSRF_COOKIE_SECURE") is False:
         yield Finding(
             "insecure_cookie", "CSRF_COOKIE_SECURE is not on: the cookie would also be sent without encryption."
@@ -163,12 +154,12 @@ def _proxy(report: dict[str, t.Any]) -> t.Iterator[Finding]:
     if report["framework"] == "flask" and "ProxyFix" not in report["middleware"]:
         yield Finding(
             "no_proxy_fix",
-            "it does not use werkzeug's ProxyFix (x_for=1, x_proto=1, x_host=1), and takes every visitor for nginx.",
+            "it does not use werkzeug's ProxyFix (x_for=1, x_proto=1, x_host=1), and sees nginx's address as the client address.",
         )
     if report["framework"] == "django" and not report["settings"].get("SECURE_PROXY_SSL_HEADER"):
         yield Finding(
             "no_proxy_fix",
-            'SECURE_PROXY_SSL_HEADER is not ("HTTP_X_FORWARDED_PROTO", "https"): Django takes every request for an unencrypted one.',
+            'SECURE_PROXY_SSL_HEADER is not ("HTTP_X_FORWARDED_PROTO", "https"): Django treats every request as unencrypted.',
         )
 
 
