@@ -170,7 +170,7 @@ def main() -> None:
     apps, port = module.params["apps"], module.params["https_port"] or None
     try:
         deploys = last_deploys(DEPLOYS)
-        found = {app["name"]: inspect(app, app["paths"]["current"], port) for app in apps}
+        found = {app["name"]: inspect(app, port) for app in apps}
         roots = [app["paths"][path] for path in ("root", "shared") for app in apps]
         problems = host_problems(roots, module.params["listed"], nginx=port is not None)
     except (CommandError, KeyError) as error:

@@ -10,7 +10,7 @@ module: host_facts
 short_description: Gather the host facts that the roles use
 version_added: 0.1.0
 description:
-  - Gathers the facts that M(flask_ops.production.validate_apps) checks and the roles use.
+  - Gathers the facts that M(flask_ops.production.prepare_apps) checks and the roles use.
   - Finds users, directories, files and units with an app's name that this collection did not create, so that one
     connection at the start of a run is enough.
   - Changes nothing.

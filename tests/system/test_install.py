@@ -43,7 +43,7 @@ BY_ROLE = """
   gather_facts: false
   roles:
     - role: flask_ops.production.nginx_proxy
-      nginx_proxy_apps: "{{ flask_apps | flask_ops.production.options_of('nginx_proxy') }}"
+      nginx_proxy_apps: [{name: shop, domains: [DOMAIN]}]
 """
 
 
@@ -65,7 +65,7 @@ def write_project(folder: Path, hosts: str, source: str) -> None:
     (inventory / "group_vars").mkdir(parents=True)
     (inventory / "hosts.yml").write_text(hosts)
     write_apps(folder, {**APP, "source": {"path": source}})
-    (folder / "by_role.yml").write_text(BY_ROLE)
+    (folder / "by_role.yml").write_text(BY_ROLE.replace("DOMAIN", DOMAIN))
 
 
 def write_apps(folder: Path, *apps: dict[str, Any]) -> None:

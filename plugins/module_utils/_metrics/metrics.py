@@ -92,7 +92,7 @@ def app_metrics(apps: list[dict], https_port: int | None) -> tuple[list[Metric],
     for app in apps:
         name = app["name"]
         try:
-            seen = app_status(app, app["paths"]["current"], https_port)
+            seen = app_status(app, https_port)
         except (CommandError, KeyError):  # systemd does not answer
             seen = {"slot": None, "healthy": False, "reachable": None, "maintenance": None}
         healthy.add(int(seen["healthy"]), app=name)

@@ -31,14 +31,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.slots
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError, run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import systemctl
 
-MAINTENANCE = "/var/lib/flask-ops/maintenance/{name}"
-"""While this file exists, visitors of the app get the maintenance page (``nginx_proxy_maintenance_flag``)."""
-
-PROBE = "/run/flask-ops/nginx/{name}.sock"
-"""Where root reaches the app through nginx, past what holds for visitors (``nginx_proxy_probe_socket``)."""
-
-SITE = "/etc/nginx/sites-enabled/{name}.conf"
-
 RECENT = 3600
 """Seconds for which the end of a worker, or a restart, is a problem to report."""
 
@@ -58,28 +50,27 @@ UNIT_PROPERTIES = (
 )
 
 
-def app_status(app: dict, release_link: str, https_port: int | None = 443) -> dict[str, t.Any]:
+def app_status(app: dict, https_port: int | None = 443) -> dict[str, t.Any]:
     """The slot and the release that are live, and whether they answer: on the slot's socket, and through nginx.
 
-    :param app: an app as in the ``gunicorn_systemd`` role, defaults filled in.
-    :param release_link: the link that names the app's live release.
+    :param app: an app as ``prepare_apps`` returns it, without its secrets.
     :param https_port: nginx's port for HTTPS on this host; None where there is no nginx.
     """
-    host, name, health = Host(), app["name"], Health.of(app)
-    slot = slot_named(host.link_target(f"/run/flask-ops/{name}/current"))
-    release = os.path.basename(host.link_target(release_link) or "") or None
+    host, name, health, paths = Host(), app["name"], Health.of(app), app["paths"]
+    slot = slot_named(host.link_target(paths["live"]))
+    release = os.path.basename(host.link_target(paths["current"]) or "") or None
     found: dict[str, t.Any] = {
         "name": name,
         "slot": slot,
         "release": release,
-        "version": version_of(os.path.join(os.path.dirname(release_link), "releases", release)) if release else None,
+        "version": version_of(os.path.join(paths["releases"], release)) if release else None,
         "state": None,
         "since": None,
         "health": None,
         "healthy": False,
         "nginx": None,
         "reachable": False if https_port else None,
-        "maintenance": modified(MAINTENANCE.format(name=name)),
+        "maintenance": modified(paths["maintenance"]),
         "restarts": 0,
         "worker_deaths": 0,
     }
@@ -101,7 +92,7 @@ def app_status(app: dict, release_link: str, https_port: int | None = 443) -> di
         "worker_deaths": deaths(unit),
     }
     if https_port:
-        through = answer_of(lambda: host.ask_nginx(PROBE.format(name=name), health.path, domain, health.timeout))
+        through = answer_of(lambda: host.ask_nginx(paths["probe_socket"], health.path, domain, health.timeout))
         served = answer_of(lambda: served_certificate(https_port, domain, health.timeout))
         found["reachable"] = isinstance(through, int) and health.accepts(through) and isinstance(served, bytes)
         found["nginx"] = "nothing listens" if through is None else str(through)
@@ -112,16 +103,16 @@ def app_status(app: dict, release_link: str, https_port: int | None = 443) -> di
     return found
 
 
-def inspect(app: dict, release_link: str, https_port: int | None = 443) -> dict[str, t.Any]:
+def inspect(app: dict, https_port: int | None = 443) -> dict[str, t.Any]:
     """The same with the certificate, and with a sentence for each problem that a person should know of."""
-    found = app_status(app, release_link, https_port)
+    found = app_status(app, https_port)
     served = found.pop("served", None)
     found["certificate"] = certificate(served) if served else None
-    found["problems"] = list(_problems(app, found, release_link, https_port))
+    found["problems"] = list(_problems(app, found, https_port))
     return found
 
 
-def _problems(app: dict, found: dict[str, t.Any], release_link: str, https_port: int | None) -> t.Iterator[str]:
+def _problems(app: dict, found: dict[str, t.Any], https_port: int | None) -> t.Iterator[str]:
     name, slot, path = app["name"], found["slot"], Health.of(app).path
     if slot is None:
         yield "no slot is live: nothing answers"
@@ -132,7 +123,7 @@ def _problems(app: dict, found: dict[str, t.Any], release_link: str, https_port:
         yield f"{name}-{slot}.service should be active, but is {found['state']}"
     elif not found["healthy"]:
         yield f"GET {path} on the socket of {slot} gave {found['health']}"
-    if https_port and not os.path.exists(SITE.format(name=name)):
+    if https_port and not os.path.exists(app["paths"]["site"]):
         yield "nginx has no site for it: run site"
     elif https_port and not found["reachable"] and found["healthy"]:
         yield f"nginx does not answer for it: GET {path} gave {found['nginx']}"
@@ -145,8 +136,8 @@ def _problems(app: dict, found: dict[str, t.Any], release_link: str, https_port:
     live = next((unit for unit in running if unit["Id"] == f"{name}-{slot}.service"), {})
     serves = re.search(r"FLASK_OPS_RELEASE=(\S+)", live.get("Environment", ""))
     if serves and serves.group(1) != found["release"]:
-        yield f"{release_link} names release {found['release']}, but {slot} serves {serves.group(1)}: run site"
-    release = os.path.realpath(release_link)
+        yield f"{app['paths']['current']} names release {found['release']}, but {slot} serves {serves.group(1)}: run site"
+    release = os.path.realpath(app["paths"]["current"])
     if not os.path.exists(f"{release}/.complete"):
         yield f"the live release {release} is not there, or not complete"
     elif edited := edited_files(release):

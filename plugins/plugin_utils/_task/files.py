@@ -40,7 +40,7 @@ KEYS = {
 
 
 def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict], dict[str, str]]:
-    """Return the files, in this order, and by path the sealed contents of those that are secret."""
+    """Return the files, in this order, and by path the encoded contents of those that are secret."""
     entries = []
     for file in files:
         if "each" not in file:

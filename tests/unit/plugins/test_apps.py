@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._metrics import status as _apps
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import path_templates
 
 APP: dict[str, Any] = {
     "name": "shop",
@@ -71,15 +70,17 @@ class FakeHost:
         return b"x"
 
     @property
-    def link(self) -> str:
-        return str(self.root / "current")
+    def app(self) -> dict[str, Any]:
+        paths = {"live": "/run/flask-ops/shop/current", "current": "current", "releases": "releases"}
+        paths |= {key: key for key in ("maintenance", "probe_socket", "site")}
+        return APP | {"paths": {key: str(self.root / path) for key, path in paths.items()}}
 
     @property
     def release(self) -> Path:
         return self.root / "releases/r2"
 
     def problems(self, **changes: Any) -> list[str]:
-        return _apps.inspect(APP | changes, self.link)["problems"]
+        return _apps.inspect(self.app | changes)["problems"]
 
 
 @pytest.fixture
@@ -90,9 +91,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("source.git: https://git\nsource.version: v1.5.0\nrevision: 3f2c9a1b7d20aa11\n")
     (tmp_path / "current").symlink_to("releases/r2")
-    for name in ("MAINTENANCE", "PROBE", "SITE"):
-        monkeypatch.setattr(_apps, name, str(tmp_path / name) + ".{name}")
-    (tmp_path / "SITE.shop").write_text("")
+    (tmp_path / "site").write_text("")
     monkeypatch.setattr(_apps, "Host", lambda: fake)
     monkeypatch.setattr(_apps, "served_certificate", fake.served_certificate)
     monkeypatch.setattr(_apps, "certificate", lambda served: None)
@@ -104,7 +103,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 
 
 def test_a_sound_app_has_no_problems(host: FakeHost):
-    found = _apps.inspect(APP, host.link)
+    found = _apps.inspect(host.app)
     assert found["problems"] == []
     assert (found["slot"], found["release"], found["state"]) == ("green", "r2", "active")
     assert (found["health"], found["healthy"], found["nginx"], found["reachable"]) == ("200", True, "200", True)
@@ -114,13 +113,13 @@ def test_a_sound_app_has_no_problems(host: FakeHost):
 
 def test_without_nginx_nobody_asks_it(host: FakeHost):
     host.through_nginx = RuntimeError("asked")
-    found = _apps.inspect(APP, host.link, None)
+    found = _apps.inspect(host.app, None)
     assert (found["problems"], found["nginx"], found["reachable"]) == ([], None, None)
 
 
 def test_an_app_without_a_live_slot_has_one_problem(host: FakeHost):
     host.slot = None
-    found = _apps.inspect(APP, host.link)
+    found = _apps.inspect(host.app)
     assert found["problems"] == ["no slot is live: nothing answers"]
     assert _apps.summary(found) == "shop: nothing is live"
     assert (found["healthy"], found["reachable"]) == (False, False)
@@ -137,7 +136,7 @@ def test_an_app_that_nginx_does_not_answer_for(host: FakeHost, answer: Any, word
 
 def test_a_port_without_tls_for_the_domain_is_no_way_in_though_nginx_runs(host: FakeHost):
     host.tls = ConnectionRefusedError("Connection refused")
-    found = _apps.inspect(APP, host.link)
+    found = _apps.inspect(host.app)
     assert (found["healthy"], found["reachable"]) == (True, False)
     assert found["problems"] == [
         "nginx does not answer for it: GET /healthz gave no TLS for shop.example.com on port 443: Connection refused"
@@ -145,7 +144,7 @@ def test_a_port_without_tls_for_the_domain_is_no_way_in_though_nginx_runs(host: 
 
 
 def test_an_app_without_a_site_of_nginx(host: FakeHost):
-    (host.root / "SITE.shop").unlink()
+    (host.root / "site").unlink()
     host.through_nginx = 421
     assert host.problems() == ["nginx has no site for it: run site"]
 
@@ -166,10 +165,10 @@ def test_a_slot_that_does_not_run(host: FakeHost, state: str):
 
 
 def test_an_app_that_is_closed_for_maintenance(host: FakeHost):
-    (host.root / "MAINTENANCE.shop").write_text("")
-    os.utime(host.root / "MAINTENANCE.shop", (1764000000, 1764000000))
+    (host.root / "maintenance").write_text("")
+    os.utime(host.root / "maintenance", (1764000000, 1764000000))
     assert host.problems() == ["closed for maintenance since 2025-11-24 16:00 UTC: visitors get the maintenance page"]
-    assert _apps.summary(_apps.inspect(APP, host.link)).endswith(", CLOSED for maintenance")
+    assert _apps.summary(_apps.inspect(host.app)).endswith(", CLOSED for maintenance")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,7 @@ def test_workers_that_die_are_counted_and_those_that_are_stopped_are_not(
     host: FakeHost, line: str, reported: str | None
 ):
     host.logged = f"{line}\nBooting worker with pid: 8\n"
-    found = _apps.inspect(APP, host.link)
+    found = _apps.inspect(host.app)
     assert found["worker_deaths"] == (reported is not None)
     assert found["problems"] == (
         [f"shop-green.service: workers died once in the last hour, last: {reported}"] if reported else []
@@ -200,7 +199,7 @@ def test_a_master_that_is_restarted_again_and_again(host: FakeHost):
     # A restart of long ago is in the returned values, and no problem.
     host.units = [LIVE | {"NRestarts": "1"}]
     assert host.problems() == []
-    assert _apps.app_status(APP, host.link)["restarts"] == 1
+    assert _apps.app_status(host.app)["restarts"] == 1
 
 
 def test_units_that_are_not_as_they_were_written(host: FakeHost, tmp_path: Path):
@@ -229,7 +228,7 @@ def test_processes_of_the_app_count_and_those_of_others_do_not(host: FakeHost):
 
 def test_a_link_that_names_another_release_than_the_one_that_serves(host: FakeHost):
     host.units = [LIVE | {"Environment": "FLASK_OPS_RELEASE=r1 FLASK_OPS_SLOT=green"}]
-    assert host.problems() == [f"{host.link} names release r2, but green serves r1: run site"]
+    assert host.problems() == [f"{host.app['paths']['current']} names release r2, but green serves r1: run site"]
 
 
 def test_a_release_that_is_gone(host: FakeHost):
@@ -407,14 +406,9 @@ def test_a_release_without_its_revision_has_no_version(tmp_path: Path):
     assert _apps.version_of(str(tmp_path)) is None
 
 
-def test_the_places_of_nginx_are_those_of_its_role():
-    paths = path_templates("app")
-    assert (paths["maintenance"], paths["probe_socket"], paths["site"]) == (_apps.MAINTENANCE, _apps.PROBE, _apps.SITE)
-
-
 def test_the_screen_has_a_line_for_each_fact_and_problem(host: FakeHost):
     host.through_nginx = None
-    found = _apps.inspect(APP, host.link) | {"seconds": 0.012}
+    found = _apps.inspect(host.app) | {"seconds": 0.012}
     found["certificate"] = {"issuer": "CA", "self_signed": False, "expires": 1764000000, "days_left": 52}
     assert _apps.lines_of(found, APP, ["2026-11-23 18:36 UTC ok: r1 to r2"])[1:] == [
         "  GET /healthz: 200 in 0.012 s, through nginx: nothing listens",

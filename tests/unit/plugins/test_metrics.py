@@ -26,8 +26,8 @@ def lines(metrics: list[Metric]) -> list[str]:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch):
     def say(answer: dict[str, Any] | Exception, started: str = "") -> None:
-        def app_status(app: dict, link: str, port: int) -> dict[str, Any]:
-            assert (link, port) == ("/srv/shop/current", 443)
+        def app_status(app: dict, port: int) -> dict[str, Any]:
+            assert (app["name"], port) == ("shop", 443)
             if isinstance(answer, Exception):
                 raise answer
             return answer
