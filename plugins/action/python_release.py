@@ -29,6 +29,7 @@ class ActionModule(AppsAction):
         given = {app["name"]: app for app in arguments["apps"]}
         arguments["run"] = this_run(task_vars)
         arguments["proxies"] = encode_secret(json.dumps(arguments.get("proxies") or {}))
+        arguments["secrets"] = {name: secrets_of(app) for name, app in given.items()}
         apps, failures = self._described_all(given.values())
         result = self._build({**arguments, "apps": apps}, task_vars)
         wanted = result.get("wanted_uploads")
@@ -60,9 +61,8 @@ class ActionModule(AppsAction):
     def _described(self, app):
         """An app as the module takes it, with the checksums of what is on the controller."""
         described = self.public(app)
-        source = {key: value for key, value in (app["source"] or {}).items() if value is not None}
-        described |= {secret: encode_secret(source.pop(secret, "")) for secret in ("deploy_key", "token")}
-        described |= {"source": source, "extra_index": encode_secret(app["extra_index"] or "")}
+        source = {key: value for key, value in (described["source"] or {}).items() if value is not None}
+        described["source"] = source
         try:
             if app.get("wheelhouse"):
                 described["wheelhouse"] = checksum(app["wheelhouse"], packages_in)
@@ -92,6 +92,14 @@ class ActionModule(AppsAction):
             else:
                 pack(app["wheelhouse"], archive.name, packages_in)
             return self._transfer_file(archive.name, remote)
+
+
+def secrets_of(app):
+    """What a build needs of an app that may not be logged, each as one word."""
+    source = app["source"] or {}
+    texts = {"deploy_key": source.get("deploy_key"), "token": source.get("token"), "extra_index": app["extra_index"]}
+    texts["build_env"] = json.dumps(app["build"]["env"])
+    return {name: encode_secret(text or "") for name, text in texts.items()}
 
 
 def merged(first, second):

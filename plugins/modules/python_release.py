@@ -75,6 +75,10 @@ options:
     description: Set by the action plugin, which has sent these files.
     type: dict
     default: {}
+  secrets:
+    description: Set by the action plugin. By the app's name, what its build needs and nobody may see.
+    type: dict
+    default: {}
   run:
     description: Set by the action plugin, which identifies the run that holds the lock of an app.
     type: dict
@@ -158,6 +162,7 @@ OPTIONS = {
     "pinned": {"type": "dict", "default": {}},
     "keep": {"type": "int", "default": 3},
     "uploads": {"type": "dict", "default": {}},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
     "run": RUN,
 }
 
@@ -261,6 +266,7 @@ def missing_uploads(app: App) -> list[str]:
 
 def app_of(entry: dict, params: dict) -> App:
     build, static, paths = entry["build"] or {}, entry["static"] or {}, entry["paths"]
+    secrets = {name: decode_secret(word) for name, word in params["secrets"].get(entry["name"], {}).items()}
     return App(
         name=entry["name"],
         user=entry["name"],
@@ -268,8 +274,8 @@ def app_of(entry: dict, params: dict) -> App:
         source=entry["source"] or {},
         python=interpreter(entry["python"] or params["python"]),
         wsgi=entry["wsgi"] or "",
-        deploy_key=decode_secret(entry["deploy_key"]),
-        git_token=decode_secret(entry["token"]),
+        deploy_key=secrets.get("deploy_key", ""),
+        git_token=secrets.get("token", ""),
         requirements=entry["requirements"] or "",
         extras=tuple(entry["extras"]),
         groups=tuple(entry["groups"]),
@@ -277,10 +283,12 @@ def app_of(entry: dict, params: dict) -> App:
         files=tuple(sorted(entry["files"].items())),
         build_command=build.get("command") or "",
         build_timeout=build.get("timeout") or 600,
-        build_env=tuple(sorted((key, text_of(value)) for key, value in (build.get("env") or {}).items())),
+        build_env=tuple(
+            sorted((key, text_of(value)) for key, value in json.loads(secrets.get("build_env") or "{}").items())
+        ),
         constraints=entry["constraints"] or "",
         installer=entry["installer"],
-        extra_index=decode_secret(entry["extra_index"]),
+        extra_index=secrets.get("extra_index", ""),
         wheelhouse=entry["wheelhouse"] or "",
         extra_requirements=(*params["extra_requirements"], *params["extra_requirements_of"].get(entry["name"], ())),
         sandbox=tuple(sandbox(**entry["sandbox"], limits=entry["limits"])),

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import types
 import typing as t
 from collections.abc import Collection, Iterable, Mapping
@@ -61,10 +62,8 @@ NEEDED_WHEN_PRESENT = {
 @functools.cache
 def checks(role: str) -> types.ModuleType:
     """The checks of a role; an empty module where it has none."""
-    try:
-        return importlib.import_module(f"{__package__}.checks.{role}")
-    except ModuleNotFoundError:
-        return types.ModuleType(role)
+    name = f"{__package__}.checks.{role}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else types.ModuleType(role)
 
 
 def ask(hook: str, roles: Iterable[str], *arguments: t.Any) -> list[t.Any]:

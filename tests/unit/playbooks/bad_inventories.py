@@ -68,6 +68,7 @@ def blog(**changes: Any) -> dict[str, Any]:
     return app(**{"name": "blog", "domains": ["blog.example.com"]} | changes)
 
 
+# fmt: off
 # --- names --------------------------------------------------------------------------------------------------------------
 bad_app(1, "name", "is missing...good value is shop", name=...)
 bad_app(1, "name", "must be 2 to 30...good value is shop", name="")
@@ -84,63 +85,41 @@ for name in ("letsencrypt", "uv", "nginx", "prometheus", "flask-ops", "flask-ops
 # --- two apps -----------------------------------------------------------------------------------------------------------
 clash(5, "flask_apps[1].name", "'shop' is already flask_apps[0].name", app(), blog(name="shop"))
 clash(5, "flask_apps[1].name", "'shop' is already flask_apps[0].name", app(), {"name": "shop", "state": "absent"})
-clash(
-    6, "flask_apps[1].domains[1]", "'shop.example.com' is already flask_apps[0].domains[0]; each app needs a domain",
-    app(), blog(domains=["blog.example.com", "shop.example.com"]),
-)  # fmt: skip
-clash(
-    6, "flask_apps[0].domains[1]", "'shop.example.com' is already flask_apps[0].domains[0]",
-    app(domains=["shop.example.com", "shop.example.com"]),
-)  # fmt: skip
+clash(6, "flask_apps[1].domains[1]", "'shop.example.com' is already flask_apps[0].domains[0]; each app needs a domain",
+    app(), blog(domains=["blog.example.com", "shop.example.com"]))
+clash(6, "flask_apps[0].domains[1]", "'shop.example.com' is already flask_apps[0].domains[0]",
+    app(domains=["shop.example.com", "shop.example.com"]))
 WORKER = {"name": "worker", "command": "rq worker"}
-clash(
-    7, "flask_apps[0].processes[1].name", "'shop-worker' is already flask_apps[0].processes[0].name; each process needs",
-    app(processes=[WORKER, WORKER]),
-)  # fmt: skip
-clash(
-    7, "flask_apps[1].processes[0].name", "'shop-a-worker' is already flask_apps[0].processes[0].name",
-    app(processes=[{"name": "a-worker", "command": "rq worker"}]), blog(name="shop-a", processes=[WORKER]),
-)  # fmt: skip
-clash(
-    7, "flask_apps[1].processes[0].name", "'shop-a-blue' is already a unit of the app shop-a",
-    blog(name="shop-a"), app(processes=[{"name": "a-blue", "command": "rq worker"}]),
-)  # fmt: skip
+clash(7, "flask_apps[0].processes[1].name",
+    "'shop-worker' is already flask_apps[0].processes[0].name; each process needs", app(processes=[WORKER, WORKER]))
+clash(7, "flask_apps[1].processes[0].name", "'shop-a-worker' is already flask_apps[0].processes[0].name",
+    app(processes=[{"name": "a-worker", "command": "rq worker"}]), blog(name="shop-a", processes=[WORKER]))
+clash(7, "flask_apps[1].processes[0].name", "'shop-a-blue' is already a unit of the app shop-a", blog(name="shop-a"),
+    app(processes=[{"name": "a-blue", "command": "rq worker"}]))
 for process in ("blue", "green", "migrate", "preflight"):
-    bad_app(
-        7,
-        "processes[0].name",
-        f"'shop-{process}' is already a unit of the app shop",
-        processes=[WORKER | {"name": process}],
-    )
-clash(
-    7, "flask_apps[0].processes[0].name", "'node-exporter' is already a unit of the server",
-    app(name="node", processes=[WORKER | {"name": "exporter"}]),
-)  # fmt: skip
+    bad_app(7, "processes[0].name", f"'shop-{process}' is already a unit of the app shop",
+        processes=[WORKER | {"name": process}])
+clash(7, "flask_apps[0].processes[0].name", "'node-exporter' is already a unit of the server",
+    app(name="node", processes=[WORKER | {"name": "exporter"}]))
 
 # --- ports --------------------------------------------------------------------------------------------------------------
 for port in (0, 70000):
     bad_variable(8, "must be from 1 to 65535...good value is 80", nginx_proxy_http_port=port)
 bad_variable(8, "must be a whole number, not '80a'...good value is 80", nginx_proxy_http_port="80a")
 bad_variable(8, "must be a whole number, not True", nginx_proxy_http_port=True)
-bad_variable(
-    7,
-    "8080 is also nginx_proxy_http_port...80, 443",
-    "nginx_proxy_https_port",
-    nginx_proxy_http_port=8080,
-    nginx_proxy_https_port=8080,
-)
+bad_variable(7, "8080 is also nginx_proxy_http_port...80, 443", "nginx_proxy_https_port", nginx_proxy_http_port=8080,
+    nginx_proxy_https_port=8080)
 bad_variable(7, "443 is also nginx_proxy_https_port", "nginx_proxy_status_port", nginx_proxy_status_port=443)
 bad_app(10, "port", "is not a known option", port=80)
 
 # --- domains ------------------------------------------------------------------------------------------------------------
 for domain in (
     "exa mple.com", "http://shop.example.com", "shop.example.com/", "shop.example.com:443", "shop.example.com.", "-a.com",
-    "a" * 64 + ".example.com", ".".join(["a" * 50] * 5) + ".com", "my_shop.example.com", "Shop.example.com", "shop.example.com\n",
-):  # fmt: skip
+    "a" * 64 + ".example.com", ".".join(["a" * 50] * 5) + ".com", "my_shop.example.com", "Shop.example.com", "a.com\n",
+):
     bad_app(11, "domains[0]", "must be a full domain name...good value is shop.example.com", domains=[domain])
-bad_app(
-    12, "domains[0]", "an international name in its xn-- form...good value is shop.example.com", domains=["münchen.de"]
-)
+bad_app(12, "domains[0]", "an international name in its xn-- form...good value is shop.example.com",
+    domains=["münchen.de"])
 
 # --- certificates of a CA ----------------------------------------------------------------------------------------------
 MAIL = {"letsencrypt_email": "webmaster@flask-shop.com"}
@@ -152,12 +131,8 @@ def bad_order(row: int, place: str, says: str, changes: dict[str, Any], **variab
     )
 
 
-bad_order(
-    13,
-    ".domains[1]",
-    "needs the challenge dns-01...acme: {enabled: false}",
-    {"domains": [REAL_NAME, "*.flask-shop.com"]},
-)
+bad_order(13, ".domains[1]", "needs the challenge dns-01...acme: {enabled: false}",
+    {"domains": [REAL_NAME, "*.flask-shop.com"]})
 bad_app(13, "domains[0]", "cannot be '*.example.com'; put another before it", domains=["*.example.com"])
 bad_app(14, "domains[0]", "must be a full domain name...good value is", domains=["localhost"])
 for domain in ("shop.local", "shop.test", "shop.internal", "shop.example.com"):
@@ -165,35 +140,22 @@ for domain in ("shop.local", "shop.test", "shop.internal", "shop.example.com"):
 bad_app(15, "domains[0]", "must be a full domain name...good value is", domains=["192.0.2.1"])
 bad_order(15, ".acme.ip_addresses", "need the profile shortlived", {"acme": {"ip_addresses": ["203.0.113.7"]}})
 bad_order(16, ".domains", "101 names are more than the 100", {"domains": [f"a{n}.flask-shop.com" for n in range(101)]})
-bad_order(
-    16, ".domains", "26 names are more than the 25 that a certificate of the profile tlsserver",
-    {"domains": [f"a{n}.flask-shop.com" for n in range(26)], "acme": {"profile": "tlsserver"}},
-)  # fmt: skip
+bad_order(16, ".domains", "26 names are more than the 25 that a certificate of the profile tlsserver",
+    {"domains": [f"a{n}.flask-shop.com" for n in range(26)], "acme": {"profile": "tlsserver"}})
 for mail in ("ops", "ops@", "ops@example.com", "a b@flask-shop.com"):
     bad_variable(18, "an address that you read...good value is webmaster@", letsencrypt_email=mail)
-for server in (
-    "http://ca.flask-shop.com/dir",
-    "ca.flask-shop.com",
-    "https://",
-    f"https://me:{CANARY}@ca.flask-shop.com/dir",
-):
+for server in ("http://ca.flask-shop.com/dir", "ca.flask-shop.com", "https://",
+    f"https://me:{CANARY}@ca.flask-shop.com/dir"):
     bad_variable(19, "must be the https URL of an ACME directory...good value is https://", letsencrypt_server=server)
 bad_app(21, "acme.profile", "must be the name of a profile...good value is tlsserver", acme={"profile": "short lived"})
-bad_order(
-    22,
-    "",
-    "leave it out with letsencrypt_server",
-    {},
-    letsencrypt_staging=True,
-    letsencrypt_server="https://ca.flask-shop.com/dir",
-)
+bad_order(22, "", "leave it out with letsencrypt_server", {}, letsencrypt_staging=True,
+    letsencrypt_server="https://ca.flask-shop.com/dir")
 CASES[-1] = CASES[-1]._replace(place="letsencrypt_staging")
 bad_app(23, "certificate.privkey", "is missing...good value is /", certificate={"fullchain": "/etc/ssl/shop.pem"})
 bad_variable(25, "is not one of", nginx_proxy_tls="TLSv1")
 bad_app(26, "hsts.include_subdomains", "must be true", hsts={"preload": True})
-bad_app(
-    26, "hsts.max_age", "good value is 63072000", hsts={"preload": True, "include_subdomains": True, "max_age": 3600}
-)
+bad_app(26, "hsts.max_age", "good value is 63072000",
+    hsts={"preload": True, "include_subdomains": True, "max_age": 3600})
 
 # --- gunicorn -----------------------------------------------------------------------------------------------------------
 for workers in (0, -1, 10000):
@@ -216,33 +178,18 @@ bad_app(34, "reload", "is not a known option", reload="hup")
 GIT = SHOP["source"]["git"]
 bad_app(36, "source.version", "is needed with git; a good value is v1.4.2", source={"git": GIT})
 for version in ("-v1", "--upload-pack=id", "a..b", "v1\n", "v 1"):
-    bad_app(
-        37,
-        "source.version",
-        "must be a branch, a tag or a full commit id...good value is v1.4.2",
-        source={"git": GIT, "version": version},
-    )
-for git in (
-    f"https://me:{CANARY}@git.example.com/shop.git", f"https://{CANARY}@git.example.com/shop.git", "ext::sh -c id",
-    "git@-oProxyCommand=id:x", "--upload-pack=id", "file:///srv/shop.git",
-):  # fmt: skip
+    bad_app(37, "source.version", "must be a branch, a tag or a full commit id...good value is v1.4.2",
+        source={"git": GIT, "version": version})
+for git in (f"https://me:{CANARY}@git.example.com/shop.git", f"https://{CANARY}@git.example.com/shop.git",
+    "ext::sh -c id", "git@-oProxyCommand=id:x", "--upload-pack=id", "file:///srv/shop.git"):
     bad_app(38, "source.git", "without a password in it...good value is https://", source={"git": git, "version": "v1"})
-bad_app(
-    38, "source.deploy_key", "with all of its lines...good value is", source=SHOP["source"] | {"deploy_key": PEM_CANARY}
-)
-bad_app(
-    39,
-    "source.known_hosts[0]",
-    "must be a line of a known_hosts file...ssh-ed25519",
-    source=SHOP["source"] | {"known_hosts": ["git.example.com"]},
-)
+bad_app(38, "source.deploy_key", "with all of its lines...good value is",
+    source=SHOP["source"] | {"deploy_key": PEM_CANARY})
+bad_app(39, "source.known_hosts[0]", "must be a line of a known_hosts file...ssh-ed25519",
+    source=SHOP["source"] | {"known_hosts": ["git.example.com"]})
 for directory in ("..", "a/../..", "/etc", "a b"):
-    bad_app(
-        40,
-        "source.subdirectory",
-        "below the top of the source...good value is services/shop",
-        source=SHOP["source"] | {"subdirectory": directory},
-    )
+    bad_app(40, "source.subdirectory", "below the top of the source...good value is services/shop",
+        source=SHOP["source"] | {"subdirectory": directory})
 bad_app(41, "requirements", "below the top of the source...good value is requirements.txt", requirements="/etc/passwd")
 bad_app(42, "python", "must be the absolute path of an interpreter...good value is /usr/bin/python3", python="3.7")
 bad_variable(43, "must be from 1 to 100...good value is 3", python_app_keep_releases=0)
@@ -254,15 +201,13 @@ bad_app(46, "secrets: the name 'TOKEN'", "must be letters, digits and underscore
 bad_app(46, "secrets", "must be a dictionary", secrets=[f"TOKEN={CANARY}"])
 bad_app(46, "env", "must be a dictionary", env=f"TOKEN={CANARY}")
 for no_value in ("a\x1bTOKEN=b", "a\0b", [CANARY], {"a": CANARY}, None):
-    bad_app(
-        47, "secrets.A", "the value must be a text without control characters...good value is", secrets={"A": no_value}
-    )
+    bad_app(47, "secrets.A", "the value must be a text without control characters...good value is",
+        secrets={"A": no_value})
 bad_app(47, "secrets.A", "the value must be a text without control characters", secrets={"A": f"{CANARY}\x07"})
 bad_app(50, "secrets.A", "is also in flask_apps[0].env; keep one of them", env={"A": "x"}, secrets={"A": CANARY})
 for secret in ("", "changeme", "changeme" * 4, "short-secret"):
-    bad_app(
-        51, "secrets.FLASK_SECRET_KEY", "at least 22 characters...good value is", secrets={"FLASK_SECRET_KEY": secret}
-    )
+    bad_app(51, "secrets.FLASK_SECRET_KEY", "at least 22 characters...good value is",
+        secrets={"FLASK_SECRET_KEY": secret})
 bad_app(53, "env.FLASK_DEBUG", "shows the app's insides...good value is 0", env={"FLASK_DEBUG": "1"})
 bad_app(53, "env.FLASK_ENV", "good value is production", env={"FLASK_ENV": "development"})
 
@@ -270,9 +215,8 @@ bad_app(53, "env.FLASK_ENV", "good value is production", env={"FLASK_ENV": "deve
 for size in ("10mb", "10 m", "10m;", ""):
     bad_app(54, "client_max_body_size", "as nginx takes it...good value is 10m", client_max_body_size=size)
 for path in ("/a b", "/a{", "/a;", "/a\n", "ws/", "/"):
-    bad_app(
-        55, "locations[0].path", "must be a path that begins with '/'...good value is /ws/", locations=[{"path": path}]
-    )
+    bad_app(55, "locations[0].path", "must be a path that begins with '/'...good value is /ws/",
+        locations=[{"path": path}])
 bad_app(55, "locations[1].path", "'/a/' has a location already", locations=[{"path": "/a/"}, {"path": "/a/"}])
 for path in ("/etc", "../static", "a b", "static;"):
     bad_app(56, "static.path", "below the top of the source...good value is shop/static", static={"path": path})
@@ -285,9 +229,8 @@ bad_app(58, "csp", "must be one line without '$'...good value is default-src", c
 bad_app(59, "snippet", "without control characters...good value is", snippet="a\0b;")
 for network in ("10.0.0.0/33", "10.0.0.1/8", "all", "10.0.0.0/8;"):
     bad_app(60, "allow[0]", "whose host bits are zero...good value is 192.0.2.0/24", allow=[network])
-bad_variable(
-    60, "whose host bits are zero", "nginx_proxy_trusted_proxies[0]", nginx_proxy_trusted_proxies=["10.0.0.1/8"]
-)
+bad_variable(60, "whose host bits are zero", "nginx_proxy_trusted_proxies[0]",
+    nginx_proxy_trusted_proxies=["10.0.0.1/8"])
 bad_app(61, "basic_auth: the name 'a'", "without ':'...good value is alice", basic_auth={"a:b": CANARY})
 bad_app(61, "basic_auth.alice", "or a password of 8 characters...good value is", basic_auth={"alice": "short"})
 bad_app(61, "basic_auth.alice", "must be a hash that begins with", basic_auth={"alice": f"$1${CANARY}"})
@@ -302,66 +245,39 @@ def log(**changes: Any) -> list[dict[str, Any]]:
     return [{"name": "mine", "paths": ["/var/log/mine/*.log"]} | changes]
 
 
-bad_variable(
-    62,
-    "and no file of the system's...good value is /var/log/",
-    "logrotate_extra_files[0].paths[0]",
-    logrotate_extra_files=log(paths=["/etc/passwd"]),
-)
-bad_variable(
-    63, "is also covered by '/var/log/mine/*.log'", "logrotate_extra_files[1].paths[0]",
-    logrotate_extra_files=[*log(), *log(name="other", paths=["/var/log/mine/a.log"])],
-)  # fmt: skip
-bad_variable(
-    63,
-    "'mine' is already logrotate_extra_files[0].name",
-    "logrotate_extra_files[1].name",
-    logrotate_extra_files=[*log(), *log(paths=["/srv/x/a.log"])],
-)
-bad_variable(
-    64,
-    "is open to the network...a good value is 127.0.0.1",
-    node_exporter_address="0.0.0.0",
-    node_exporter_passwords={},
-)
-bad_variable(
-    64,
-    "must be a text of 12 to 72 bytes",
-    "node_exporter_passwords.prometheus",
-    node_exporter_passwords={"prometheus": "canary"},
-)
+bad_variable(62, "and no file of the system's...good value is /var/log/", "logrotate_extra_files[0].paths[0]",
+    logrotate_extra_files=log(paths=["/etc/passwd"]))
+bad_variable(63, "is also covered by '/var/log/mine/*.log'", "logrotate_extra_files[1].paths[0]",
+    logrotate_extra_files=[*log(), *log(name="other", paths=["/var/log/mine/a.log"])])
+bad_variable(63, "'mine' is already logrotate_extra_files[0].name", "logrotate_extra_files[1].name",
+    logrotate_extra_files=[*log(), *log(paths=["/srv/x/a.log"])])
+bad_variable(64, "is open to the network...a good value is 127.0.0.1", node_exporter_address="0.0.0.0",
+    node_exporter_passwords={})
+bad_variable(64, "must be a text of 12 to 72 bytes", "node_exporter_passwords.prometheus",
+    node_exporter_passwords={"prometheus": "canary"})
 bad_variable(64, "must be a bcrypt hash", "node_exporter_users.reader", node_exporter_users={"reader": CANARY})
 ARCHIVE = {"archive": "https://files.example.com/shop.tar.gz"}
 bad_app(66, "source.checksum", "is needed with a URL; a good value is sha256:", source=ARCHIVE)
 for checksum in ("0f" * 32, "sha256:" + "0f" * 31, "md5:" + "0f" * 16, "sha256:" + "zz" * 32):
-    bad_app(
-        66, "source.checksum", "64 hexadecimal digits...good value is sha256:", source=ARCHIVE | {"checksum": checksum}
-    )
+    bad_app(66, "source.checksum", "64 hexadecimal digits...good value is sha256:",
+        source=ARCHIVE | {"checksum": checksum})
 bad_variable(66, "must be a SHA-256", "node_exporter_checksums.amd64", node_exporter_checksums={"amd64": "0f"})
 
 # --- misspelt names -----------------------------------------------------------------------------------------------------
 bad_app(67, "wokers", "is not a known option; did you mean 'workers'?", wokers=4)
 bad_app(67, "health.deadine", "is not a known option; did you mean 'deadline'?", health={"deadine": 10})
 for wrong, right in {
-    "python_app_keep_relases": "python_app_keep_releases",
-    "gunicorn_systemd_sharde_by": "gunicorn_systemd_shared_by",
-    "app_processes_relases": "app_processes_releases",
-    "nginx_proxy_htpps_port": "nginx_proxy_https_port",
-    "letsencrypt_emial": "letsencrypt_email",
-    "logrotate_kep": "logrotate_keep",
-    "node_exporter_adress": "node_exporter_address",
-    "flask_aps": "flask_apps",
-    "flsk_apps": "flask_apps",
-    "Flask_apps": "flask_apps",
-    "flask_appps": "flask_apps",
-    "letsencypt_email": "letsencrypt_email",
-    "letencrypt_email": "letsencrypt_email",
-    "ngnix_proxy_https_port": "nginx_proxy_https_port",
-    "nginx_porxy_http3": "nginx_proxy_http3",
-    "pyhton_app_python": "python_app_python",
+    "python_app_keep_relases": "python_app_keep_releases", "gunicorn_systemd_sharde_by": "gunicorn_systemd_shared_by",
+    "app_processes_relases": "app_processes_releases", "nginx_proxy_htpps_port": "nginx_proxy_https_port",
+    "letsencrypt_emial": "letsencrypt_email", "logrotate_kep": "logrotate_keep",
+    "node_exporter_adress": "node_exporter_address", "flask_aps": "flask_apps", "flsk_apps": "flask_apps",
+    "Flask_apps": "flask_apps", "flask_appps": "flask_apps", "letsencypt_email": "letsencrypt_email",
+    "letencrypt_email": "letsencrypt_email", "ngnix_proxy_https_port": "nginx_proxy_https_port",
+    "nginx_porxy_http3": "nginx_proxy_http3", "pyhton_app_python": "python_app_python",
     "log_rotate_keep": "logrotate_keep",
 }.items():
     bad_variable(67, f"is not a variable of...did you mean '{right}'?", **{wrong: "x"})
+# fmt: on
 
 # --- other than bad values of options -----------------------------------------------------------------------------------
 CASES += [

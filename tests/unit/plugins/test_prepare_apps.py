@@ -104,6 +104,12 @@ def test_one_app_is_prepared_by_its_name_and_all_present_ones_are_counted():
     assert "version: the source of 'shop' is a directory, which has no version" in pinned["msg"]
 
 
+def test_what_the_whole_list_needs_one_app_alone_does_not():
+    below: dict[str, Any] = {"roles": ["python_app", "nginx_proxy", "gunicorn_systemd"], "users": ("shop",)}
+    assert "path: needs an app with the same domains and the path '/'" in prepare(SHOP | {"path": "/x"}, **below)["msg"]
+    assert not prepare(SHOP | {"path": "/x"}, **below, app="shop").get("failed")
+
+
 def test_without_a_check_of_the_host_it_is_not_asked():
     result = prepare(SHOP, check_host=False)
     assert (result["asked"], len(result["apps"])) == ([], 1)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.action.python_release import ActionModule
+from ansible_collections.flask_ops.production.plugins.action.python_release import ActionModule, secrets_of
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import run
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
 from ansible_collections.flask_ops.production.plugins.module_utils._release import release as _release
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import (
@@ -22,8 +23,8 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.rele
 )
 from ansible_collections.flask_ops.production.plugins.modules import python_release
 
+from tests.unit.plugins.apps import PEM, prepared
 from tests.unit.plugins.apps import app as app_given
-from tests.unit.plugins.apps import prepared
 from tests.unit.plugins.releases import CHECKSUM, ROOT_ONLY, app, releases
 
 
@@ -147,15 +148,20 @@ def test_a_release_is_complete_when_it_says_so_and_its_python_is_there(tmp_path:
     assert not release.complete
 
 
-def module_app(*requirements: str, **options: Any) -> App:
-    """What the module makes of an app."""
+def arguments(*requirements: str, **options: Any) -> dict[str, Any]:
+    """The arguments of the module for an app."""
     (shop,) = prepared(app_given(**options))
-    params = {
+    return {
+        "apps": [ActionModule.__new__(ActionModule)._described(shop)], "secrets": {"shop": secrets_of(shop)},
         "python": "/usr/bin/python3", "keep": 3, "uploads": {}, "extra_requirements": ["a==1"],
         "extra_requirements_of": {"shop": list(requirements), "blog": ["c==1"]},
     }  # fmt: skip
-    described = ActionModule.__new__(ActionModule)._described(shop)
-    return python_release.app_of(described, params)
+
+
+def module_app(*requirements: str, **options: Any) -> App:
+    """What the module makes of an app."""
+    params = arguments(*requirements, **options)
+    return python_release.app_of(params["apps"][0], params)
 
 
 def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox_and_limits():
@@ -168,14 +174,21 @@ def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox
     assert (bounded["MemoryMax"], bounded["TasksMax"]) == ("300M", "90")
 
 
-def test_an_app_gets_its_paths_its_secrets_and_the_names_of_its_variables():
-    source = {"git": "https://git.example.com/shop.git", "version": "v1", "token": "canary-token"}
-    shop = module_app(
-        source=source, extra_index="https://me:canary@x/y", env={"A": "1"}, secrets={"B": "2"}, static={"path": "s"}
-    )
+def test_an_app_gets_its_paths_its_secrets_and_the_names_of_its_variables_and_no_secret_is_logged():
+    source = {"git": "https://git.example.com/shop.git", "version": "v1"}
+    index, build = "https://me:canary@x/y", {"command": "make", "env": {"TOKEN": "canary", "N": 1}}
+    secret = {"token": "canary-token", "deploy_key": PEM}
+    options: dict[str, Any] = {"source": source | secret, "extra_index": index, "build": build}
+    options |= {"env": {"A": "1"}, "secrets": {"B": "2"}, "static": {"path": "s"}}
+    shop, given = module_app(**options), arguments(**options)
     assert (shop.root, shop.environment_file) == ("/srv/shop", "/etc/flask-ops/shop/environment")
-    assert (shop.git_token, shop.deploy_key, shop.extra_index) == ("canary-token", "", "https://me:canary@x/y")
-    assert shop.source == {"git": source["git"], "version": "v1", "submodules": True, "token_user": "x-token-auth"}
+    assert (shop.git_token, shop.deploy_key, shop.extra_index) == ("canary-token", PEM, index)
+    assert (shop.build_command, shop.build_env) == ("make", (("N", "1"), ("TOKEN", "canary")))
+    assert shop.source == source | {"submodules": True, "token_user": "x-token-auth"}
     assert (shop.given, shop.secret_names) == (("A", "B"), ("B",))
     assert (shop.static_path, shop.static_url, shop.static_keep) == ("s", "/static/", 86400)
-    assert "canary" not in repr(shop)
+    for text in (*secret.values(), index, '{"TOKEN": "canary", "N": 1}'):
+        assert text not in str(given["apps"])
+        assert encode_secret(text) in str(given["secrets"])
+        assert encode_secret(text) not in str(given["apps"])
+    assert python_release.OPTIONS["secrets"]["no_log"]

@@ -322,11 +322,11 @@ BAD: dict[str, list[Any]] = {
         "/var/log/a.log\n/etc/shadow", "/var/log/a.log {", '/var/log/"a.log', "/var/log/{name}.log", "/var/log/$x.log",
         "/var/log/a.log#", "/var/log/", "/var//log/a", "/var/log/[ab].log",
     ],
-    "logrotate_files[].owner": ["", "Root", "a b", "root\n", "-x", "1a", "a:b", "adm}", "{nmae}", "../adm", "a" * 40],
+    "logrotate_files[].owner": ["", "Root", "a b", "root\n", "-x", "1a", "a:b", "adm}", "{name}", "../adm", "a" * 40],
     "logrotate_files[].mode": ["", "640", "0777", "0666", "0646", "0740", "0040", "u=rw", "0640\n"],
     "logrotate_files[].unit": [
         "", "shop", "shop.socket", "shop.service; id", "a.service  b.service", " a.service", "a.service\n", "$x.service",
-        "-x.service",
+        "-x.service", "{name}.service",
     ],
     "logrotate_files[].signal": ["", "usr1", "SIGUSR1", "TERM", "KILL", "USR1; id"],
     "logrotate_files[].size": ["", "10 megs", "0", "-1", "10MB", "1.5M", "10m", "M", "10M\n", "1T"],
