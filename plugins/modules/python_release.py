@@ -140,7 +140,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
 from ansible_collections.flask_ops.production.plugins.module_utils._host.lock import RUN, LockedError, Run, Step
-from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import decode_secret
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App, ReleaseError
 from ansible_collections.flask_ops.production.plugins.module_utils._release.builder import Builder
@@ -150,7 +149,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.sour
 from ansible_collections.flask_ops.production.plugins.module_utils._release.uv import ensure_python, interpreter
 
 # The documented options; the action plugin of the same name has taken the secrets out of each app, and added checksums.
-OPTIONS = {
+OPTIONS: dict[str, dict[str, t.Any]] = {
     "apps": {"type": "list", "elements": "dict", "required": True},
     "step": {"type": "str", "choices": ["build", "migrate"], "default": "build"},
     "lock_timeout": {"type": "int", "default": 300},
@@ -265,48 +264,20 @@ def missing_uploads(app: App) -> list[str]:
 
 
 def app_of(entry: dict, params: dict) -> App:
-    build, static, paths = entry["build"] or {}, entry["static"] or {}, entry["paths"]
     secrets = {name: decode_secret(word) for name, word in params["secrets"].get(entry["name"], {}).items()}
+    build_env = json.loads(secrets.get("build_env") or "{}")
     return App(
-        name=entry["name"],
+        entry,
         user=entry["name"],
-        root=paths["root"],
-        source=entry["source"] or {},
+        root=entry["paths"]["root"],
         python=interpreter(entry["python"] or params["python"]),
-        wsgi=entry["wsgi"] or "",
         deploy_key=secrets.get("deploy_key", ""),
         git_token=secrets.get("token", ""),
-        requirements=entry["requirements"] or "",
-        extras=tuple(entry["extras"]),
-        groups=tuple(entry["groups"]),
-        additional_requirements=tuple(entry["extra_requirements"]),
-        files=tuple(sorted(entry["files"].items())),
-        build_command=build.get("command") or "",
-        build_timeout=build.get("timeout") or 600,
-        build_env=tuple(
-            sorted((key, text_of(value)) for key, value in json.loads(secrets.get("build_env") or "{}").items())
-        ),
-        constraints=entry["constraints"] or "",
-        installer=entry["installer"],
         extra_index=secrets.get("extra_index", ""),
-        wheelhouse=entry["wheelhouse"] or "",
-        extra_requirements=(*params["extra_requirements"], *params["extra_requirements_of"].get(entry["name"], ())),
-        sandbox=tuple(sandbox(**entry["sandbox"], limits=entry["limits"])),
-        shared_paths=tuple(entry["shared_paths"]),
-        static_path=static.get("path") or "",
-        static_url=static.get("url") or "/static/",
-        static_keep=static.get("keep", 86400),
-        environment_file=paths["environment"],
-        credentials_directory=paths["credentials"],
-        migrate=entry["migrate"] or "",
-        migrate_timeout=entry["migrate_timeout"],
-        fail_on_insecure=entry["fail_on_insecure"],
-        accept_insecure=tuple(entry["accept_insecure"]),
-        server=entry["server"],
-        worker_class=entry["worker_class"],
-        deadline=entry["health"]["deadline"],
-        given=tuple(entry["env_names"]),
-        secret_names=tuple(entry["secret_names"]),
+        server_requirements=(*params["extra_requirements"], *params["extra_requirements_of"].get(entry["name"], ())),
+        build_env=tuple(sorted((key, text_of(value)) for key, value in build_env.items())),
+        environment_file=entry["paths"]["environment"],
+        credentials_directory=entry["paths"]["credentials"],
         keep=params["keep"],
         uploads=params["uploads"].get(entry["name"], {}),
     )
@@ -323,7 +294,7 @@ def release_of(app: App, pinned: str | None, check_mode: bool) -> Release:
     except ReleaseError as error:
         raise ReleaseError(f"{app.name}: {error}") from error
     except (CommandError, KeyError, OSError) as error:
-        if check_mode and not (os.path.isdir(app.build) and os.path.exists(app.python)):
+        if check_mode and not (os.path.isdir(app.build_directory) and os.path.exists(app.python)):
             # A fresh host: what the real run installs and creates before this step is not there yet.
             return Release(app, UNKNOWN, UNKNOWN, UNKNOWN)
         raise ReleaseError(f"{app.name}: {error}") from error

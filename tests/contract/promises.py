@@ -244,7 +244,7 @@ MOST_FILES = {
     "csp_report_only": 3,
     "migrate_on": 3,
     # It passes through the module and a class of its own on the way to the host: two files more than need be.
-    "migrate_timeout": 5,
+    "migrate_timeout": 3,
 }
 """By option that reaches the host, the most files that name it. With its test and its fragment, two more."""
 

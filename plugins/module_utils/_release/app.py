@@ -23,53 +23,33 @@ class ReleaseError(Exception):
 
 @dataclass(frozen=True)
 class App:
-    """One app. Paths are absolute unless said otherwise."""
+    """One app. An attribute that is not listed here is the option of this name, such as ``migrate``."""
 
-    name: str
+    options: t.Mapping[str, t.Any]
+    """The prepared app without its secrets. Of a wheelhouse, the checksum."""
     user: str
     root: str
-    source: dict[str, t.Any]
     python: str
-    wsgi: str
     deploy_key: str = field(default="", repr=False)
     git_token: str = field(default="", repr=False)
-    requirements: str = ""
-    constraints: str = ""
-    installer: str = "uv"
     extra_index: str = field(default="", repr=False)
-    wheelhouse: str = ""
-    """The checksum of the directory of wheels that everything is installed from, instead of an index."""
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    additional_requirements: tuple[str, ...] = ()
-    """Requirements of the app in addition to those that its source lists."""
-    extra_requirements: tuple[str, ...] = ()
+    server_requirements: tuple[str, ...] = ()
     """The server and its requirements, unless the app's own requirements include it."""
-    files: tuple[tuple[str, str], ...] = ()
-    build_command: str = ""
-    build_timeout: int = 600
-    build_env: tuple[tuple[str, str], ...] = ()
-    shared_paths: tuple[str, ...] = ()
-    static_path: str = ""
-    static_url: str = "/static/"
-    static_keep: int = 86400
+    build_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     environment_file: str = ""
     credentials_directory: str = ""
-    migrate: str = ""
-    migrate_timeout: int = 300
-    fail_on_insecure: bool = False
-    accept_insecure: tuple[str, ...] = ()
-    server: str = "gunicorn"
-    worker_class: str = "gthread"
-    deadline: int = 60
-    """Seconds that the app may take until it answers, which its import is part of."""
-    given: tuple[str, ...] = ()
-    """The names in ``env`` and ``secrets``."""
-    secret_names: tuple[str, ...] = ()
     keep: int = 3
-    sandbox: tuple[tuple[str, str], ...] = tuple(sandbox())
     uploads: t.Mapping[str, str] = field(default_factory=dict)
     """What the controller has sent: ``source`` and ``wheelhouse``, by path."""
+
+    def __getattr__(self, name: str) -> t.Any:
+        if name in self.options:
+            return self.options[name]
+        raise AttributeError(name)
+
+    @property
+    def sandbox(self) -> tuple[tuple[str, str], ...]:
+        return tuple(sandbox(**self.options["sandbox"], limits=self.limits))
 
     @property
     def releases(self) -> str:
@@ -80,7 +60,7 @@ class App:
         return os.path.join(self.root, "environments")
 
     @property
-    def build(self) -> str:
+    def build_directory(self) -> str:
         # In a directory that only builds can enter, and no other process of the same user.
         return os.path.join(self.root, ".build", "work")
 
@@ -102,8 +82,8 @@ def build_environment(app: App) -> dict[str, str]:
         **proxies(),
         # Files in a wheel cannot be older than 1980, and those of an archive may be.
         "SOURCE_DATE_EPOCH": "315532800",
-        "HOME": app.build,
-        "TMPDIR": os.path.join(app.build, "tmp"),
+        "HOME": app.build_directory,
+        "TMPDIR": os.path.join(app.build_directory, "tmp"),
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }

@@ -39,7 +39,7 @@ class Build:
 
     def __init__(self, app: App, *writable: str) -> None:
         self.app = app
-        self.writable = (app.build, *writable)
+        self.writable = (app.build_directory, *writable)
         self.unit = f"flask-ops-build-{app.name}.service"
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None

@@ -50,6 +50,9 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.sour
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._release.static import keep_static, publish_static
 
+KEEP_STATIC = 86400
+"""Seconds for which old static files are kept where the app has no option ``static`` any more."""
+
 
 @dataclass
 class Builder:
@@ -137,7 +140,7 @@ class Builder:
             self.warnings.append(
                 f"{app.name}: {path} is a pointer of Git LFS and not the file. For a git source, add packages: [git-lfs]."
             )
-        for path, content in app.files:
+        for path, content in sorted(app.files.items()):
             place = os.path.join(release.code, path)
             build.run(["mkdir", "--parents", os.path.dirname(place)], env=variables)
             with tempfile.TemporaryFile() as stream:
@@ -147,14 +150,14 @@ class Builder:
         environment.ensure()
         self.warnings += [f"{app.name}: {note}" for note in environment.notes]
         remove_git_directories(build, release.code)
-        if app.build_command:
+        if app.build["command"]:
             path = f"{environment.path}/bin:{variables['PATH']}"
             build.run(
-                ["/usr/bin/env", *shlex.split(app.build_command)],
+                ["/usr/bin/env", *shlex.split(app.build["command"])],
                 env={**variables, **dict(app.build_env), "PATH": path, "VIRTUAL_ENV": environment.path},
                 cwd=release.code,
-                timeout=app.build_timeout,
-                name=app.build_command,
+                timeout=app.build["timeout"],
+                name=app.build["command"],
             )
         for path in app.shared_paths:
             place = os.path.join(release.code, path)
@@ -168,31 +171,36 @@ class Builder:
     def _collect_static(self) -> None:
         """Copy the static files to where nginx, which cannot read the code, may read them."""
         app, release = self.release.app, self.release
-        if not app.static_path:
+        if not app.static:
             return
-        origin = os.path.join(release.code, app.static_path)
+        folder = app.static["path"]
+        origin = os.path.join(release.code, folder)
         for path in app.shared_paths:
-            if f"{app.static_path}/".startswith(f"{path}/"):
+            if f"{folder}/".startswith(f"{path}/"):
                 raise ReleaseError(
-                    f"static.path: {app.static_path} is in shared_paths, and so holds what the app writes, which nginx "
+                    f"static.path: {folder} is in shared_paths, and so holds what the app writes, which nginx "
                     f"cannot read. Take {path} out of shared_paths, or name a directory of the source."
                 )
         inside = os.path.realpath(release.code) + os.sep
         if not os.path.isdir(origin) or not os.path.realpath(origin).startswith(inside):
-            raise ReleaseError(f"static.path: the source has no directory '{app.static_path}'")
+            raise ReleaseError(f"static.path: the source has no directory '{folder}'")
         left_out = publish_static(origin, f"{release.path}/static")
         if left_out:
             shown = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
             self.warnings.append(
                 f"{app.name}: static.path: {shown} {'is a link' if len(left_out) == 1 else 'are links'} that nginx does not "
-                f"follow, since {'it leads' if len(left_out) == 1 else 'they lead'} out of {app.static_path} or in a circle"
+                f"follow, since {'it leads' if len(left_out) == 1 else 'they lead'} out of {folder} or in a circle"
             )
 
     def _keep_static(self) -> None:
         """Keep the static files of the live release for the pages that it made, which still ask for them."""
         app = self.release.app
         try:
-            keep_static(f"{app.root}/current/static", f"{app.root}/old-static", app.static_keep)
+            keep_static(
+                f"{app.root}/current/static",
+                f"{app.root}/old-static",
+                app.static["keep"] if app.static else KEEP_STATIC,
+            )
         except OSError as error:
             # The way off a release that has filled the disk must not end here.
             self.warnings.append(

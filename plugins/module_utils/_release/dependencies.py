@@ -51,10 +51,10 @@ def dependencies(app: App, code: str, read: Reader) -> Dependencies:
         raise ReleaseError(f"constraints: the source has no file '{app.constraints}'")
     constraints = requirement_files(read, [app.constraints])[0] if app.constraints else []
     if app.source.get("pypi"):
-        return Dependencies([app.source["pypi"], *app.additional_requirements, *constrain], constraints)
+        return Dependencies([app.source["pypi"], *app.extra_requirements, *constrain], constraints)
     if app.source.get("wheel"):
         wheel = os.path.join(code, os.path.basename(app.source["wheel"]))
-        return Dependencies([wheel, *app.additional_requirements, *constrain], constraints)
+        return Dependencies([wheel, *app.extra_requirements, *constrain], constraints)
     lock = None if app.requirements else read("uv.lock", "requirements")
     if lock is not None:
         if app.installer == "pip":
@@ -80,7 +80,7 @@ def dependencies(app: App, code: str, read: Reader) -> Dependencies:
         return Dependencies(
             [
                 *("--requirement", os.path.join(code, requirements)),
-                *app.additional_requirements,
+                *app.extra_requirements,
                 *constrain,
                 *repeated("--extra", app.extras),
                 *repeated("--group", app.groups),
@@ -99,10 +99,10 @@ def dependencies(app: App, code: str, read: Reader) -> Dependencies:
     if project is not None:
         extras = f"[{','.join(app.extras)}]" if app.extras else ""
         return Dependencies(
-            [f"{code}{extras}", *app.additional_requirements, *constrain, *repeated("--group", app.groups)],
+            [f"{code}{extras}", *app.extra_requirements, *constrain, *repeated("--group", app.groups)],
             own_code=True,
         )
-    return Dependencies([*app.additional_requirements, *constrain] if app.additional_requirements else [], constraints)
+    return Dependencies([*app.extra_requirements, *constrain] if app.extra_requirements else [], constraints)
 
 
 def repeated(option: str, values: t.Iterable[str]) -> list[str]:

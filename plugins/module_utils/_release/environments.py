@@ -66,9 +66,9 @@ class Environment:
             "installer": app.installer,
             "index": app.extra_index,
             "wheelhouse": app.wheelhouse,
-            "extra_requirements": app.extra_requirements,
+            "server_requirements": app.server_requirements,
             "package": [app.source.get("pypi"), app.source.get("wheel") and app.source["sha256"]],
-            "chosen": [app.extras, app.groups, app.additional_requirements, app.build_env],
+            "chosen": [app.extras, app.groups, app.extra_requirements, app.build_env],
             "files": {name: self._read(name, "requirements") for name in needed.files},
             "own_code": self.release_id if needed.own_code else "",
         }
@@ -125,13 +125,13 @@ class Environment:
             self._uv("venv", "--quiet", "--python", app.python, "--allow-existing", self.path)
         if self.needed.lock:
             self._sync()
-            if app.additional_requirements:
-                self._install(*app.additional_requirements)
+            if app.extra_requirements:
+                self._install(*app.extra_requirements)
         elif self.needed.arguments:
             self._install(*self.needed.arguments)
         if self.needed.own_project:
             self._install("--no-deps", self.code)
-        self._add(app.extra_requirements)
+        self._add(app.server_requirements)
 
     def _add(self, requirements: t.Sequence[str]) -> None:
         """Install the server and its requirements, unless the app's own requirements include it."""
@@ -154,7 +154,7 @@ class Environment:
             # A line with a hash is complete in itself: what it depends on has lines of its own.
             hashed = ["--require-hashes", "--no-deps"] if "--hash" in requirement else []
             # A file, since a line with hashes is not accepted as an argument.
-            listed = os.path.join(self.app.build, "tmp", "extra.txt")
+            listed = os.path.join(self.app.build_directory, "tmp", "extra.txt")
             with tempfile.TemporaryFile() as stream:
                 stream.write(f"{requirement}\n".encode())
                 self._run(["dd", "status=none", f"of={listed}"], stdin=rewind(stream))
@@ -196,7 +196,7 @@ class Environment:
         app = self.app
         environment = {
             **build_environment(app),
-            "UV_CACHE_DIR": os.path.join(app.build, "cache"),
+            "UV_CACHE_DIR": os.path.join(app.build_directory, "cache"),
             "UV_PROJECT_ENVIRONMENT": self.path,
             # A .python-version in the source does not decide.
             "UV_PYTHON": app.python,

@@ -177,22 +177,23 @@ def _unread(report: dict[str, t.Any]) -> t.Iterator[Finding]:
 def _static(app: App, report: dict[str, t.Any]) -> t.Iterator[Finding]:
     """A path of static files under which the app does not look for them."""
     served = [(folder, url) for folder, url in report.get("static", ()) if folder]
-    if not app.static_path or not served:
+    if not app.static or not served:
         return
+    path, url = app.static["path"], app.static["url"]
     # A folder within the source is relative to its top; one of an installed package is the same by its end.
-    end = "/" + "/".join(app.static_path.split("/")[-2:])
+    end = "/" + "/".join(path.split("/")[-2:])
     of_ours = [
-        url for folder, url in served if folder == app.static_path or (folder[0] == "/" and folder.endswith(end))
+        served_at for folder, served_at in served if folder == path or (folder[0] == "/" and folder.endswith(end))
     ]
-    if of_ours and app.static_url not in of_ours:
+    if of_ours and url not in of_ours:
         yield Finding(
             "static_url",
-            f"static.url is {app.static_url}, but the app's pages refer to {app.static_path} as {' and '.join(of_ours)}: "
+            f"static.url is {url}, but the app's pages refer to {path} as {' and '.join(of_ours)}: "
             f"nginx serves none of those files. Set static.url: {of_ours[0]}",
         )
-    elif not of_ours and app.static_url in [url for _folder, url in served]:
-        folder = {url: folder for folder, url in reversed(served)}[app.static_url]
+    elif not of_ours and url in [served_at for _folder, served_at in served]:
+        folder = {served_at: folder for folder, served_at in reversed(served)}[url]
         yield Finding(
             "static_url",
-            f"nginx serves {app.static_url} from static.path, {app.static_path}, but the app's files for it are in {folder}.",
+            f"nginx serves {url} from static.path, {path}, but the app's files for it are in {folder}.",
         )

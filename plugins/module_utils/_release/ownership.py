@@ -73,14 +73,14 @@ def claim_shared(app: App) -> bool:
 
 def claim_build_directory(app: App) -> bool:
     """Make the directory of the builds, also where it belongs to a former user of the app."""
-    outer = os.path.dirname(app.build)
-    exists = os.path.isdir(app.build)
-    if exists and os.stat(app.build).st_uid != pwd.getpwnam(app.user).pw_uid:
+    outer = os.path.dirname(app.build_directory)
+    exists = os.path.isdir(app.build_directory)
+    if exists and os.stat(app.build_directory).st_uid != pwd.getpwnam(app.user).pw_uid:
         # Caches: it is safer to make them again than to give them to another user.
-        remove(app.build)
+        remove(app.build_directory)
         exists = False
     ensure_directory(outer, 0o710, "root", GROUP)
-    ensure_directory(app.build, 0o700, app.user, app.user)
+    ensure_directory(app.build_directory, 0o700, app.user, app.user)
     return not exists
 
 

@@ -69,17 +69,17 @@ def check(release: Release) -> list[str]:
 
 
 def import_timeout(app: App) -> int:
-    return max(MIN_IMPORT_TIMEOUT, app.deadline)
+    return max(MIN_IMPORT_TIMEOUT, app.health["deadline"])
 
 
 def probe_request(app: App) -> dict[str, t.Any]:
     """The argument of the probe, which holds no value of a setting."""
-    return {"wsgi": app.wsgi, "limit": import_timeout(app), "given": sorted(app.given)}
+    return {"wsgi": app.wsgi, "limit": import_timeout(app), "given": sorted(app.env_names)}
 
 
 def inputs_digest(app: App) -> str:
     """A digest of what decides about a pre-flight, apart from the release."""
-    how = [app.server, app.worker_class, app.sandbox, app.static_url]
+    how = [app.server, app.worker_class, app.sandbox, app.static and app.static["url"]]
     accepted = [app.fail_on_insecure, sorted(app.accept_insecure)]
     digest = hashlib.sha256(json.dumps([probe_request(app), how, accepted]).encode())
     for path in filter(None, (app.environment_file, app.credentials_directory)):
@@ -134,7 +134,7 @@ def _failure_reason(app: App, failed: dict[str, t.Any]) -> str:
     if kind == "timeout":
         return (
             f"{place} was not imported within {failed['limit']} seconds.{where}\n"
-            f"=> for an app that needs longer, raise health.deadline (now {app.deadline})."
+            f"=> for an app that needs longer, raise health.deadline (now {app.health['deadline']})."
         )
     return f"{place} cannot be imported{quoted}{_module_advice(app.wsgi, failed)}"
 

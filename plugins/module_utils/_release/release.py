@@ -135,14 +135,14 @@ def resolve(app: App) -> Release:
         "installer": app.installer,
         "index": app.extra_index,
         "wheelhouse": app.wheelhouse,
-        "extra_requirements": app.extra_requirements,
+        "server_requirements": app.server_requirements,
         "shared_paths": app.shared_paths,
-        "static_path": app.static_path,
+        "static_path": app.static and app.static["path"],
         "extras": app.extras,
         "groups": app.groups,
-        "additional_requirements": app.additional_requirements,
+        "extra_requirements": app.extra_requirements,
         "files": app.files,
-        "build": [app.build_command, app.build_env],
+        "build": [app.build["command"], app.build_env],
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", revision if app.source.get("pypi") else revision[:12])

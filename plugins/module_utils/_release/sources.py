@@ -45,7 +45,7 @@ class GitSource:
         self.url: str = app.source["git"]
         self.version: str = app.source["version"]
         self.subdirectory: str = app.source.get("subdirectory", "")
-        self.repository = os.path.join(app.build, "repository")
+        self.repository = os.path.join(app.build_directory, "repository")
 
     def revision(self) -> str:
         """The commit that the version means now. A full commit id needs no look at the remote."""
@@ -85,7 +85,7 @@ class GitSource:
             raise ReleaseError(
                 f"source.subdirectory: commit {commit[:12]} of {self.url} has no directory '{self.subdirectory}'"
             )
-        place = os.path.join(self.app.build, "checkout") if self.subdirectory else directory
+        place = os.path.join(self.app.build_directory, "checkout") if self.subdirectory else directory
         environment = build_environment(self.app)
         if self.subdirectory:
             build.run(["rm", "--recursive", "--force", place], env=environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pwd
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._release.app import App
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
+
+from tests.unit.plugins.apps import prepared
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 CHECKSUM = "3f2c9a1b7d20" + "0" * 52
@@ -30,16 +33,24 @@ SOUND: dict[str, Any] = {
 """The report of the probe about an app without a finding."""
 
 
+def static(path: str, url: str = "/static/") -> dict[str, Any]:
+    """The complete option of this name."""
+    return {"path": path, "url": url, "keep": 86400}
+
+
 def app(root: Path | str = "/srv/shop", **changes: Any) -> App:
-    options: dict[str, Any] = {
-        "name": "shop",
+    """An app as the module sees it. Changes are options of the app, or attributes of ``App``."""
+    given = {"name": "shop", "source": {"path": "/home/me/shop"}, "wsgi": "shop:app", "domains": ["a.example.com"]}
+    (options,) = prepared(given)
+    fields = {field.name for field in dataclasses.fields(App)}
+    own: dict[str, Any] = {
         "user": pwd.getpwuid(os.geteuid()).pw_name,
         "root": str(root),
-        "source": {"path": "/home/me/shop", "sha256": CHECKSUM},
         "python": sys.executable,
-        "wsgi": "shop:app",
+        **{key: value for key, value in changes.items() if key in fields},
     }
-    return App(**(options | changes))
+    options |= {"source": {"path": "/home/me/shop", "sha256": CHECKSUM}}
+    return App(options | {key: value for key, value in changes.items() if key not in fields}, **own)
 
 
 def releases(root: Path, *names: str, keep: int = 3) -> Release:

@@ -15,7 +15,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.buil
 from ansible_collections.flask_ops.production.plugins.module_utils._release.ownership import transfer_to_root
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 
-from tests.unit.plugins.releases import ROOT_ONLY, app
+from tests.unit.plugins.releases import ROOT_ONLY, app, static
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_files_of_the_source_where_the_app_is_to_write_are_named(
 
 
 def test_links_among_static_files_that_are_not_followed_are_named(tmp_path: Path):
-    static = tmp_path / "releases" / "r1" / "app" / "static"
-    static.mkdir(parents=True)
-    (static / "out").symlink_to("/etc/hostname")
-    (static / "app.js").write_text("x")
-    (static / "same.js").symlink_to("app.js")
-    builder = Builder(Release(app(tmp_path, static_path="static"), "r1", "", ""))
+    folder = tmp_path / "releases" / "r1" / "app" / "static"
+    folder.mkdir(parents=True)
+    (folder / "out").symlink_to("/etc/hostname")
+    (folder / "app.js").write_text("x")
+    (folder / "same.js").symlink_to("app.js")
+    builder = Builder(Release(app(tmp_path, static=static("static")), "r1", "", ""))
     builder._collect_static()
     (warning,) = builder.warnings
     assert warning.startswith("shop: static.path: out is a link that nginx does not follow")
@@ -51,7 +51,7 @@ def test_links_among_static_files_that_are_not_followed_are_named(tmp_path: Path
 
 @pytest.mark.parametrize("path", ["shop/static", "shop"])
 def test_static_files_that_the_app_writes_are_refused_by_name(tmp_path: Path, path: str):
-    described = app(tmp_path, static_path="shop/static", shared_paths=(path,))
+    described = app(tmp_path, static=static("shop/static"), shared_paths=(path,))
     with pytest.raises(ReleaseError, match=f"static.path: shop/static is in shared_paths.*Take {path} out of"):
         Builder(Release(described, "r1", "", ""))._collect_static()
 

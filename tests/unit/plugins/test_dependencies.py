@@ -107,7 +107,7 @@ def test_a_change_in_a_file_that_is_included_gives_another_environment(tmp_path:
 
 @pytest.mark.parametrize(
     "change",
-    [{"python": "/usr/local/bin/python3"}, {"installer": "pip"}, {"extra_index": "https://x/"}, {"wheelhouse": "00"}, {"extra_requirements": ("a",)}],
+    [{"python": "/usr/local/bin/python3"}, {"installer": "pip"}, {"extra_index": "https://x/"}, {"wheelhouse": "00"}, {"server_requirements": ("a",)}],
 )  # fmt: skip
 def test_what_an_environment_is_made_with_gives_another_one(tmp_path: Path, change: dict[str, Any]):
     code = written(tmp_path, {"requirements.txt": "flask\n"})
@@ -186,7 +186,7 @@ def test_a_project_in_a_src_layout_is_installed_in_addition_to_its_requirements(
 
 
 def test_packages_can_be_added_to_what_the_source_lists(tmp_path: Path):
-    more: dict[str, Any] = {"additional_requirements": ("psycopg2-binary==2.9.9",)}
+    more: dict[str, Any] = {"extra_requirements": ("psycopg2-binary==2.9.9",)}
     code = written(tmp_path, {"constraints.txt": "flask<3\n"})
     found = dependencies(app(source={"pypi": "superset==6.1"}, constraints="constraints.txt", **more), code)
     assert found.arguments == ["superset==6.1", "psycopg2-binary==2.9.9", "--constraint", f"{code}/constraints.txt"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._release.findings import FINDINGS, evaluate
 
-from tests.unit.plugins.releases import SOUND, app
+from tests.unit.plugins.releases import SOUND, app, static
 
 
 def judged(changes: dict[str, Any], **options: Any) -> list[tuple[str, bool]]:
@@ -86,15 +86,15 @@ def test_django_gets_advice_of_its_own():
 @pytest.mark.parametrize(
     ("static", "options", "expected"),
     [
-        ([["static", "/static/"]], {"static_path": "static"}, ""),
-        ([["shop/static", "/static/"]], {"static_path": "shop/static"}, ""),
-        ([["/srv/shop/x/site-packages/shop/static", "/static/"]], {"static_path": "src/shop/static"}, ""),
-        ([["static", "/static/"]], {"static_path": "dist"}, "from static.path, dist, but the app's files for it are in static"),
-        ([["static", "/static/"]], {"static_path": "dist", "static_url": "/dist/"}, ""),
-        ([["static", "/assets/"]], {"static_path": "static"}, "Set static.url: /assets/"),
-        ([["static", "/"], ["a/static", "/a/"]], {"static_path": "a/static", "static_url": "/a/"}, ""),
+        ([["static", "/static/"]], {"static": static("static")}, ""),
+        ([["shop/static", "/static/"]], {"static": static("shop/static")}, ""),
+        ([["/srv/shop/x/site-packages/shop/static", "/static/"]], {"static": static("src/shop/static")}, ""),
+        ([["static", "/static/"]], {"static": static("dist")}, "from static.path, dist, but the app's files for it are in static"),
+        ([["static", "/static/"]], {"static": static("dist", "/dist/")}, ""),
+        ([["static", "/assets/"]], {"static": static("static")}, "Set static.url: /assets/"),
+        ([["static", "/"], ["a/static", "/a/"]], {"static": static("a/static", "/a/")}, ""),
         ([["static", "/static/"]], {}, ""),
-        ([["", "/static/"]], {"static_path": "static"}, ""),
+        ([["", "/static/"]], {"static": static("static")}, ""),
     ],
 )  # fmt: skip
 def test_static_files_that_never_reach_a_visitor(static: list[list[str]], options: dict[str, str], expected: str):

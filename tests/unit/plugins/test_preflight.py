@@ -17,7 +17,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._release.pref
 from ansible_collections.flask_ops.production.plugins.module_utils._release.release import Release
 from ansible_collections.flask_ops.production.plugins.module_utils._release.sandboxed import run_in_sandbox
 
-from tests.unit.plugins.releases import SOUND, app, releases
+from tests.unit.plugins.releases import SOUND, app, releases, static
 
 
 class LiveRelease:
@@ -36,7 +36,8 @@ class LiveRelease:
 
     def ensure(self, **changes: Any) -> list[str]:
         """The warnings of a run with some options changed."""
-        changed = dataclasses.replace(self.release.app, **changes)
+        own = {name: changes.pop(name) for name in ("credentials_directory",) if name in changes}
+        changed = dataclasses.replace(self.release.app, options={**self.release.app.options, **changes}, **own)
         builder = Builder(dataclasses.replace(self.release, app=changed))
         builder.ensure()
         return builder.warnings
@@ -66,8 +67,8 @@ def test_a_live_release_is_judged_once_and_warned_of_once(live: LiveRelease):
 @pytest.mark.parametrize(
     "change",
     [
-        {"wsgi": "shop:other"}, {"worker_class": "sync"}, {"server": "waitress"}, {"deadline": 200},
-        {"sandbox": (("PrivateTmp", "yes"),)}, {"given": ("X",)}, {"static_url": "/assets/"},
+        {"wsgi": "shop:other"}, {"worker_class": "sync"}, {"server": "waitress"}, {"health": {"deadline": 200}},
+        {"limits": {"tasks": 99}}, {"env_names": ["X"]}, {"static": static("dist", "/assets/")},
         {"accept_insecure": ("no_proxy_fix",)},
     ],
 )  # fmt: skip
@@ -223,4 +224,4 @@ def test_secret_files_are_masked_with_their_lines_and_the_values_in_them(tmp_pat
 
 @pytest.mark.parametrize(("deadline", "limit"), [(1, 120), (60, 120), (300, 300)])
 def test_the_limit_follows_the_deadline_of_the_health_check(deadline: int, limit: int):
-    assert probe_request(app(deadline=deadline))["limit"] == limit
+    assert probe_request(app(health={"deadline": deadline}))["limit"] == limit

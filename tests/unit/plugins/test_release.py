@@ -25,7 +25,7 @@ from ansible_collections.flask_ops.production.plugins.modules import python_rele
 
 from tests.unit.plugins.apps import PEM, prepared
 from tests.unit.plugins.apps import app as app_given
-from tests.unit.plugins.releases import CHECKSUM, ROOT_ONLY, app, releases
+from tests.unit.plugins.releases import CHECKSUM, ROOT_ONLY, app, releases, static
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +46,9 @@ def test_the_same_inputs_give_the_same_release(tmp_path: Path):
     [
         {"source": {"path": "/home/me/shop", "sha256": "3f2c9a1b7d20" + "1" * 52}},
         {"requirements": "requirements/production.txt"},
-        {"extra_requirements": ("gunicorn==27.0.1",)},
+        {"server_requirements": ("gunicorn==27.0.1",)},
         {"shared_paths": ("uploads",)},
-        {"static_path": "static"},
+        {"static": static("static")},
     ],
 )
 def test_each_input_gives_another_release(tmp_path: Path, change: dict[str, Any]):
@@ -166,7 +166,7 @@ def module_app(*requirements: str, **options: Any) -> App:
 
 def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox_and_limits():
     strict = module_app("b==1", sandbox={"strict": True, "without": ["ProcSubset"]})
-    assert strict.extra_requirements == ("a==1", "b==1")
+    assert strict.server_requirements == ("a==1", "b==1")
     assert dict(strict.sandbox)["PrivateNetwork"] == "yes"
     assert "ProcSubset" not in dict(strict.sandbox)
     assert module_app().sandbox == tuple(sandbox(limits={"open_files": 8192}))
@@ -176,17 +176,19 @@ def test_an_app_gets_what_all_apps_need_what_it_needs_itself_and_its_own_sandbox
 
 def test_an_app_gets_its_paths_its_secrets_and_the_names_of_its_variables_and_no_secret_is_logged():
     source = {"git": "https://git.example.com/shop.git", "version": "v1"}
-    index, build = "https://me:canary@x/y", {"command": "make", "env": {"TOKEN": "canary", "N": 1}}
+    index = "https://me:canary@x/y"
+    build: dict[str, Any] = {"command": "make", "env": {"TOKEN": "canary", "N": 1}}
     secret = {"token": "canary-token", "deploy_key": PEM}
     options: dict[str, Any] = {"source": source | secret, "extra_index": index, "build": build}
     options |= {"env": {"A": "1"}, "secrets": {"B": "2"}, "static": {"path": "s"}}
-    shop, given = module_app(**options), arguments(**options)
+    shop: App = module_app(**options)
+    given = arguments(**options)
     assert (shop.root, shop.environment_file) == ("/srv/shop", "/etc/flask-ops/shop/environment")
     assert (shop.git_token, shop.deploy_key, shop.extra_index) == ("canary-token", PEM, index)
-    assert (shop.build_command, shop.build_env) == ("make", (("N", "1"), ("TOKEN", "canary")))
+    assert (shop.build["command"], shop.build_env) == ("make", (("N", "1"), ("TOKEN", "canary")))
     assert shop.source == source | {"submodules": True, "token_user": "x-token-auth"}
-    assert (shop.given, shop.secret_names) == (("A", "B"), ("B",))
-    assert (shop.static_path, shop.static_url, shop.static_keep) == ("s", "/static/", 86400)
+    assert (shop.env_names, shop.secret_names) == (["A", "B"], ["B"])
+    assert shop.static == static("s")
     for text in (*secret.values(), index, '{"TOKEN": "canary", "N": 1}'):
         assert text not in str(given["apps"])
         assert encode_secret(text) in str(given["secrets"])
