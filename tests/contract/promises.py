@@ -243,7 +243,6 @@ MOST_FILES = {
     "canonical_domain": 3,
     "csp_report_only": 3,
     "migrate_on": 3,
-    # It passes through the module and a class of its own on the way to the host: two files more than need be.
     "migrate_timeout": 3,
 }
 """By option that reaches the host, the most files that name it. With its test and its fragment, two more."""
