@@ -30,6 +30,7 @@ LINT = {
     "lint: ruff": ["ruff", "check", "--quiet"],
     "lint: ruff format": ["ruff", "format", "--check", "--quiet"],
     "lint: mypy": ["mypy", "--no-error-summary"],
+    "lint: inventories": ["python", "-m", "tests.schema"],
     "lint: changelog": ["antsibull-changelog", "lint"],
     "lint: antsibull-docs": [
         *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."),

@@ -1,15 +1,13 @@
-#!/usr/bin/env python3
-"""Write the pages that come from the code: `python3 tests/env.py python tests/docs.py`
+"""Write the pages that come from the code: `python3 tests/env.py python -m tests.docs`
 
 docs/flask_apps.md, the reference of every option of an app: all that it says about an option comes from the roles'
 argument specs and from the rules. docs/workers.md, how many workers an app gets: from the formula.
-tests/contract/test_docs.py fails when a page is not what this writes.
+docs/schemas/group_vars.json: see tests/schema.py. tests/contract/test_docs.py fails when a page is not what this writes.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,9 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.worke
     WORKER_MIB,
     workers,
 )
+
+from tests import schema
+from tests.schema import sentences
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "flask_apps.md"
@@ -49,7 +50,8 @@ flask_apps:
 ```
 
 The whole list is checked before any host changes, and all errors are shown at once. An unknown option is refused,
-and the message suggests the closest one. These rules apply between options:
+and the message suggests the closest one. The playbook `flask_ops.production.check` does only that, [without a
+connection](start.md#run). These rules apply between options:
 
 - A name belongs to one app only, and so does a path of a domain. Apps that share a domain have the same domains, one of them
   has the path `/`, and no other path of an app is within the `path` of another one.
@@ -74,6 +76,32 @@ and the message suggests the closest one. These rules apply between options:
 - `server: waitress` has no `worker_class`, `workers`, `instances`, `preload` and `metrics`, and no log files.
 - `limits.memory_high` is below `limits.memory_max`.
 - `metrics.statsd` needs network access, which a strict sandbox does not have.
+
+## In an editor
+
+`docs/schemas/group_vars.json` in the collection is a JSON schema of `flask_apps` and of all variables of the roles. With
+it, an editor that uses [yaml-language-server](https://github.com/redhat-developer/yaml-language-server) completes
+names and choices, shows descriptions, and marks unknown options and wrong values. Rules between options are left to the
+playbook `check`. In VS Code with the YAML extension, in `.vscode/settings.json`, where `/home/me` is your home directory:
+
+```json
+{
+  "yaml.schemas": {
+    "/home/me/.ansible/collections/ansible_collections/flask_ops/production/docs/schemas/group_vars.json": [
+      "**/group_vars/**/*.yml", "**/host_vars/**/*.yml"
+    ]
+  },
+  "yaml.customTags": ["!vault scalar", "!unsafe scalar"]
+}
+```
+
+In other editors, the first line of a file can name the schema, by an absolute path or one relative to the file:
+
+```yaml
+# yaml-language-server: $schema=/home/me/.ansible/collections/ansible_collections/flask_ops/production/docs/schemas/group_vars.json
+```
+
+## All options
 """
 
 WORKERS_HEAD = f"""\
@@ -215,21 +243,8 @@ def example(path: str, option: dict[str, Any]) -> str:
     return yaml.safe_dump(value, default_flow_style=inline, width=1000).strip()
 
 
-def sentences(option: dict[str, Any]) -> str:
-    description = option["description"]
-    return plain(" ".join([description] if isinstance(description, str) else description))
-
-
-def plain(text: str) -> str:
-    """Ansible's markup as Markdown; an option of an entry without the name of the list.
-
-    >>> plain("With O(python_app_apps[].state=absent), see C(env) and V(true).")
-    'With `state: absent`, see `env` and `true`.'
-    """
-    text = re.sub(r"\bO\((?:\w+\[\]\.)?([^)=]+)=([^)]*)\)", r"`\1: \2`", text)
-    return re.sub(r"\b[COVM]\((?:\w+\[\]\.)?([^)]*)\)", r"`\1`", text)
-
-
 if __name__ == "__main__":
     PAGE.write_text(render())
     WORKERS.write_text(render_workers())
+    schema.SCHEMA.parent.mkdir(exist_ok=True)
+    schema.SCHEMA.write_text(schema.render())

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from tests.contract.tree import Tree
+from tests.contract.tree import Tree, pairs
 
 MARKER = "Managed by Ansible (flask_ops.production)"
 LONGEST_MAIN = 40
@@ -208,22 +208,11 @@ def variables_are_declared(tree: Tree) -> Complaints:
     declared = tree.declared()
     ours = re.compile("|".join(f"{role}_" for role in tree.roles()) or "(?!)")
     for path, document in tree.documents():
-        for name, value in _pairs(document):
+        for name, value in pairs(document):
             if name in declared:
                 yield from (f"{path}: {place} is in no argument spec" for place in _strays(name, value, declared[name]))
             elif ours.match(name):
                 yield f"{path}: {name} is in no argument spec"
-
-
-def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every key with its value, at any depth."""
-    if isinstance(value, dict):
-        for key, below in value.items():
-            yield str(key), below
-            yield from _pairs(below)
-    elif isinstance(value, list):
-        for below in value:
-            yield from _pairs(below)
 
 
 def _strays(place: str, value: Any, option: dict[str, Any]) -> Iterator[str]:
@@ -339,7 +328,7 @@ def downloads_are_checked(tree: Tree) -> Complaints:
             yield from (f"{path}: {name!r} has {module}" for module in FETCHING & modules.keys())
             if "://" in str((modules.get("unarchive") or {}).get("src", "")):
                 yield f"{path}: {name!r} has unarchive with a URL"
-            yield from (f"{path}: {name!r} has {word}" for word, _ in _pairs(task) if word in UNCHECKED)
+            yield from (f"{path}: {name!r} has {word}" for word, _ in pairs(task) if word in UNCHECKED)
             words = re.findall(r"[\w-]+", str(modules.get("command", "")))
             yield from (f"{path}: {name!r} runs {word}" for word in words if word in ("curl", "wget"))
     for path in tree.files("roles/*", "plugins/*.py", "Makefile", ".github/*"):

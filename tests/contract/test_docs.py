@@ -5,15 +5,20 @@ import re
 import pytest
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import app_options, app_roles
 
+from tests import schema
 from tests.docs import PAGE, WORKERS, render, render_workers
 
 
 def test_the_reference_is_up_to_date():
-    assert PAGE.read_text() == render(), "run: python3 tests/env.py python tests/docs.py"
+    assert PAGE.read_text() == render(), "run: python3 tests/env.py python -m tests.docs"
 
 
 def test_the_table_of_workers_is_up_to_date():
-    assert WORKERS.read_text() == render_workers(), "run: python3 tests/env.py python tests/docs.py"
+    assert WORKERS.read_text() == render_workers(), "run: python3 tests/env.py python -m tests.docs"
+
+
+def test_the_schema_is_up_to_date():
+    assert schema.SCHEMA.read_text() == schema.render(), "run: python3 tests/env.py python -m tests.docs"
 
 
 @pytest.mark.parametrize("name", app_options(app_roles()))

@@ -112,6 +112,17 @@ class Tree:
                 raise ValueError(f"{path} shows something that is not YAML: {error}\n{text}") from error
 
 
+def pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, at any depth."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield str(key), below
+            yield from pairs(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from pairs(below)
+
+
 SET_VARIABLES = ("examples", "inventories", "molecule", "playbooks")
 IGNORED = {
     ".ansible", ".cache", ".git", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv", "__pycache__",

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from tests import docs
-from tests.docs import default, described, example, kind, plain, rules
+from tests.docs import default, described, example, kind, rules
+from tests.schema import plain
 
 TEXT = {"type": "str", "description": "A text."}
 
