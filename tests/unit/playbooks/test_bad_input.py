@@ -29,6 +29,7 @@ from tests.unit.playbooks.bad_inventories import (
 
 ROOT = Path(__file__).resolve().parents[3]
 ALL = list(enumerate(CASES))
+BLOG = {**SHOP, "name": "blog", "domains": ["blog.example.com"]}
 CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": 1}
 
 
@@ -139,9 +140,40 @@ def test_a_right_inventory_gets_as_far_as_the_host(tmp_path: Path) -> None:
     assert "unreachable=1" in done.stdout
 
 
-# --- what is given on the command line, and what must not come from elsewhere --------------------------------------------
+# --- check.yml, which needs no host at all -----------------------------------------------------------------------------
 
-BLOG = {**SHOP, "name": "blog", "domains": ["blog.example.com"]}
+
+def check_inventory(tmp_path: Path, **hosts: Any) -> subprocess.CompletedProcess[str]:
+    nowhere = {"ansible_host": "192.0.2.1"}
+    return run_all(tmp_path, {name: nowhere | {"flask_apps": apps} for name, apps in hosts.items()}, "check")
+
+
+def test_an_inventory_is_checked_without_a_connection(tmp_path: Path) -> None:
+    done = check_inventory(tmp_path, web1=[SHOP, BLOG], web2=[SHOP | {"state": "absent"}])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^ +msg: (.*)", done.stdout, re.MULTILINE) == [
+        "2 apps, nothing to correct",
+        "1 app, nothing to correct",
+    ]
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_the_check_of_an_inventory_shows_the_errors_of_each_host(tmp_path: Path) -> None:
+    done = check_inventory(tmp_path, web1=[SHOP | {"workers": 0}], web2=[SHOP, BLOG | {"wokers": 4}], web3=[SHOP])
+    assert done.returncode != 0
+    assert "flask_apps[0] (shop).workers: 0 must be from 1 to 256" in done.stdout
+    assert "flask_apps[1] (blog).wokers: is not a known option; did you mean 'workers'?" in done.stdout
+    assert done.stdout.count("nothing to correct") == 1
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_an_inventory_is_checked_for_the_roles_of_site() -> None:
+    site, check = (yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())[0] for name in ("site", "check"))
+    arguments = site["tasks"][0]["flask_ops.production.prepare_apps"]
+    assert check["tasks"][0]["flask_ops.production.prepare_apps"] == arguments | {"check_host": False}
+
+
+# --- what is given on the command line, and what must not come from elsewhere --------------------------------------------
 
 
 def told(tmp_path: Path, playbook: str, *options: str, **variables: Any) -> str:
