@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import NEEDED_WHEN_PRESENT
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import Options, app_options, list_of
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules, required_if
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import (
+    ROLE_NAMES,
+    Options,
+    app_options,
+    list_of,
+)
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.worker_sizing import (
     RESERVE_MIB,
     WORKER_MIB,
@@ -198,7 +202,7 @@ def default(path: str, option: dict[str, Any]) -> str:
     """The default as YAML. An option that has none is left out of what the app gets."""
     if option.get("required"):
         return "none; required"
-    if path in NEEDED_WHEN_PRESENT:
+    if any(path in names for _option, _value, names in required_if("", ROLE_NAMES)):
         return "none; required unless the app is absent"
     if "default" in option:
         return f"`{option['default']}`" if option["type"] == "str" else f"`{json.dumps(option['default'])}`"

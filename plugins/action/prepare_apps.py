@@ -156,7 +156,7 @@ class ActionModule(ActionBase):
                 result["ansible_facts"] = answer["ansible_facts"]
                 result["warnings"] += wrong_clock(answer["seconds"])
                 facts = {key.removeprefix("ansible_"): value for key, value in answer["ansible_facts"].items()}
-        errors = platform_errors(facts, variables) or ownership_errors(wanted, foreign)
+        errors = platform_errors(facts, variables, roles) or ownership_errors(wanted, foreign)
         if args["app"] and not errors:
             asked = {claim.name for claim in wanted if claim.kind == "accounts"}
             errors = [

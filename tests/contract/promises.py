@@ -256,12 +256,6 @@ def an_option_is_in_few_files(tree: Tree) -> Complaints:
             yield f"{option} is named in {len(found)} files, more than {most}: {', '.join(found)}"
 
 
-NAMING_ROLES = {
-    "plugins/plugin_utils/_schema/apps.py": "the options that an app must have unless it is absent, and for which roles",
-    "plugins/plugin_utils/_schema/platform.py": "an option of nginx_proxy that depends on the distribution",
-}
-
-
 @promise(
     ({"plugins/plugin_utils/_private/private.py": 'ROLES = ["web"]\n'}, "_private/private.py names the role web"),
     ({"plugins/modules/x.py": "if role == 'web': pass\n"}, "plugins/modules/x.py names the role web"),
@@ -277,7 +271,7 @@ def a_role_is_named_at_home_alone(tree: Tree) -> Complaints:
         text, variable = rf"""["']{role}(_\w+)?["']""", rf"\{{[{{%][^}}]*\b(__)?{role}_\w"
         for path in _code(tree):
             pattern = text if path.startswith("plugins/") else variable
-            if not path.startswith(home) and path not in NAMING_ROLES and re.search(pattern, tree.text(path)):
+            if not path.startswith(home) and re.search(pattern, tree.text(path)):
                 yield f"{path} names the role {role}"
 
 

@@ -11,6 +11,7 @@ What is special to one role is in ``checks/<role>.py``. A module there may have
 - ``variable_errors(variables)``: the errors of the role's variables together,
 - ``fleet_errors(app, place, hosts, inventory)``: what is right on one host, and not on several,
 - ``final_errors(apps, variables)``: errors of apps that are right otherwise,
+- ``platform_errors(platform, variables)``: what a distribution, such as ``Debian 12``, cannot do,
 - ``host_claims(app, host)``: what the role creates on a host under the app's name, outside directories of this collection.
 
 This plugin util is private to the collection.
@@ -51,13 +52,6 @@ App = Mapping[str, t.Any]
 Placed = list[tuple[str, App]]
 """Apps, each with its place in the user's list."""
 
-NEEDED_WHEN_PRESENT = {
-    "source": ("python_app",),
-    "wsgi": ("python_app", "gunicorn_systemd"),
-    "domains": ("gunicorn_systemd", "nginx_proxy"),
-}
-"""Options that an app must have unless its state is absent, and the roles that cannot do without them."""
-
 
 @functools.cache
 def checks(role: str) -> types.ModuleType:
@@ -85,7 +79,6 @@ def prepare(
     if not isinstance(apps, (list, tuple)):
         return [], [], [f"{name}: must be a list of apps, not {shown(apps)}"]
     options = app_options(roles)
-    needed = [key for key, by in NEEDED_WHEN_PRESENT.items() if set(by) & set(roles)]
     given: Placed = []
     completed: Placed = []
     errors: list[str] = []
@@ -96,8 +89,7 @@ def prepare(
         if not isinstance(app, Mapping):
             errors.append(f"{place}: must be a dictionary with a 'name', not {shown(app)}")
             continue
-        present = app.get("state", "present") == "present"
-        full, wrong = complete(app, options, place, needed=needed if present else ())
+        full, wrong = complete(app, options, place, roles=roles)
         given.append((place, app))
         completed.append((place, full))
         errors += wrong + ask("app_errors", roles, app, place)

@@ -14,6 +14,8 @@ import typing as t
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema import predicates
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLE_NAMES, load
 
+REQUIRED_IF = "required_if"
+
 
 class Rule(t.NamedTuple):
     """One rule: the values that it accepts, the error for any other, and an example of a value that it accepts."""
@@ -62,8 +64,16 @@ def rule(
 
 @functools.cache
 def role_rules(role: str) -> dict[str, dict[str, t.Any]]:
-    """The rules of a role as its ``meta/rules.yml`` has them."""
-    return load(role, "meta/rules.yml")
+    """The rules of a role as its ``meta/rules.yml`` has them, by the path of the option."""
+    return {path: given for path, given in load(role, "meta/rules.yml").items() if path != REQUIRED_IF}
+
+
+def required_if(path: str, roles: t.Iterable[str]) -> list[list[t.Any]]:
+    """Options that are required if another one has a value, as ansible-core describes them.
+
+    :param path: the path of the dictionary that has the options; empty for an app itself.
+    """
+    return [rule for role in roles for rule in load(role, "meta/rules.yml").get(REQUIRED_IF, {}).get(path or "app", [])]
 
 
 @functools.cache

@@ -17,9 +17,10 @@ import typing as t
 from collections.abc import Iterable, Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_required_if
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.origin import is_changed
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules, example
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import Options
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules, example, required_if
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLE_NAMES, Options
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a text"),
@@ -32,13 +33,13 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def complete(
-    given: Mapping[str, t.Any], options: Options, place: str, path: str = "", needed: Iterable[str] = ()
+    given: Mapping[str, t.Any], options: Options, place: str, path: str = "", roles: Iterable[str] = ROLE_NAMES
 ) -> tuple[dict[str, t.Any], list[str]]:
     """A dictionary with the default of each option that is not given, or None where it has none; and all its errors.
 
     :param place: where the dictionary stands, for the errors.
     :param path: the path of the dictionary in the rules.
-    :param needed: options that must be given, in addition to those that are always required.
+    :param roles: the roles whose conditions hold.
     """
     # Types are checked below: core would convert them.
     spec = {
@@ -52,6 +53,7 @@ def complete(
     completed = {
         str(key): checked.validated_parameters.get(str(key)) for key in [*given, *options] if str(key) not in unknown
     }
+    needed = _needed({key: value for key, value in completed.items() if value is not None}, path, roles)
     for key, option in options.items():
         where, below = f"{place}.{key}", f"{path}.{key}".lstrip(".")
         value = given.get(key)
@@ -64,6 +66,18 @@ def complete(
             default = {} if completed[key] is None else copy.deepcopy(completed[key])
             completed[key], _none = _value(default, option, where, below)
     return completed, errors
+
+
+def _needed(values: Mapping[str, t.Any], path: str, roles: Iterable[str]) -> set[str]:
+    """The options that the values of others require, and that are not given."""
+    needed = set()
+    for parameter, value, names in required_if(path, roles):
+        for name in names:
+            try:
+                check_required_if([[parameter, value, [name]]], values)
+            except TypeError:
+                needed.add(name)
+    return needed
 
 
 def value_errors(value: t.Any, option: dict[str, t.Any], name: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.platform import SUPPORTED, platform_errors
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLES
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLE_NAMES, ROLES
 
 
 @pytest.mark.parametrize(
@@ -20,15 +20,15 @@ def test_a_host_that_is_not_supported_is_refused_by_name(distribution: Any, vers
     refused = (
         f"this host runs {distribution} {version}, which is not supported; supported are Debian 12, 13; Ubuntu 24, 26"
     )
-    assert platform_errors(facts, {}) == ([] if supported else [refused])
+    assert platform_errors(facts, {}, ROLE_NAMES) == ([] if supported else [refused])
 
 
 @pytest.mark.parametrize(("version", "refused"), [("12", True), ("13", False)])
 def test_http_3_is_refused_where_nginx_has_none(version: str, refused: bool):
     facts = {"distribution": "Debian", "distribution_major_version": version}
     words = f"nginx_proxy_http3: the nginx of Debian {version} has no HTTP/3; must be false"
-    assert platform_errors(facts, {"nginx_proxy_http3": True}) == ([words] if refused else [])
-    assert platform_errors(facts, {"nginx_proxy_http3": False}) == []
+    assert platform_errors(facts, {"nginx_proxy_http3": True}, ROLE_NAMES) == ([words] if refused else [])
+    assert platform_errors(facts, {"nginx_proxy_http3": False}, ROLE_NAMES) == []
 
 
 @pytest.mark.parametrize(

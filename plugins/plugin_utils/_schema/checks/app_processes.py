@@ -11,7 +11,6 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import on_host
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import example
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.values import nearest
 
 
@@ -70,8 +69,6 @@ def processes_of(app: Mapping[str, t.Any], place: str) -> list[tuple[str, Mappin
 def _process_errors(process: Mapping[str, t.Any], place: str) -> list[str]:
     """A timer, and only a timer, has a schedule; a worker, and only a worker, has several instances."""
     errors, kind = [], process.get("kind", "worker")
-    if kind == "timer" and process.get("schedule") is None:
-        errors.append(f"{place}.schedule: is needed with kind timer{example('processes[].schedule')}")
     if kind != "timer" and process.get("schedule") is not None:
         errors.append(f"{place}.schedule: goes with kind timer only")
     if kind != "worker" and (process.get("instances") or 1) != 1:

@@ -20,6 +20,17 @@ SITE_OPTIONS = ("certificate", "acme", "canonical_domain", "default_site", "hsts
 """Options of a site as a whole, which belong to the app at its root."""
 
 
+WITHOUT_HTTP_3 = ("Debian 12", "Ubuntu 24")
+"""Where nginx is too old to have been built with it."""
+
+
+def platform_errors(platform: str, variables: Mapping[str, t.Any]) -> list[str]:
+    """What the nginx of a distribution cannot do."""
+    if variables.get("nginx_proxy_http3") and platform in WITHOUT_HTTP_3:
+        return [f"nginx_proxy_http3: the nginx of {platform} has no HTTP/3; must be false"]
+    return []
+
+
 def app_errors(app: Mapping[str, t.Any], place: str) -> list[str]:
     """The errors of one app."""
     return _site_errors(app, place) + _path_errors(app, place)

@@ -15,7 +15,7 @@ A = {"name": "a", "command": "run a"}
 @pytest.mark.parametrize(
     ("processes", "expected"),
     [
-        ([{**A, "kind": "timer"}], "[0].schedule: is needed with kind timer; a good value is Mon"),
+        ([{**A, "kind": "timer"}], "[0].schedule: is missing; a good value is Mon"),
         ([{**A, "schedule": "daily"}], "[0].schedule: goes with kind timer only"),
         ([{**A, "kind": "scheduler", "instances": 2}], "[0].instances: goes with kind worker only; there is"),
         ([A, A], "[1].name: 'shop-a' is already flask_apps[0].processes[0].name; each process needs a unit of its own"),
