@@ -12,6 +12,10 @@ REMOVAL = [
         "hosts": "all",
         "become": True,
         "tasks": [
+            {
+                "flask_ops.production.prepare_apps": {"name": "python_app_apps", "roles": ["python_app"]},
+                "register": "__python_app_prepared",
+            },
             {"ansible.builtin.include_role": {"name": "flask_ops.production.python_app", "tasks_from": "remove"}}
         ],
     }
