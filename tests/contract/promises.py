@@ -279,6 +279,23 @@ def _code(tree: Tree) -> list[str]:
     return [path for path in tree.files("playbooks/*", "plugins/*", "roles/*") if not path.endswith(".md")]
 
 
+@promise(
+    (
+        {"plugins/plugin_utils/_private/other.py": "class App: ...\n", "plugins/modules/x.py": "class App: ...\n"},
+        "the class App is in plugins/modules/x.py, plugins/plugin_utils/_private/other.py",
+    ),
+)
+def a_class_name_means_one_thing(tree: Tree) -> Complaints:
+    """ActionModule, FilterModule and LookupModule are names that Ansible asks for."""
+    places: dict[str, list[str]] = {}
+    for path in tree.files("plugins/*.py", "plugins/*/*.py", "plugins/*/*/*.py", "plugins/*/*/*/*.py"):
+        for name in re.findall(r"^class (\w+)", tree.text(path), re.MULTILINE):
+            places.setdefault(name, []).append(path)
+    for name, found in places.items():
+        if len(found) > 1 and name not in ("ActionModule", "FilterModule", "LookupModule"):
+            yield f"the class {name} is in {', '.join(found)}"
+
+
 # --- What is downloaded ----------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ def rollback_warnings(release: Release) -> list[str]:
 def migration_files(release: Release) -> set[str]:
     """The files of a release by which its database is brought up to date, as Alembic and Django keep them."""
     found: set[str] = set()
-    # The release alone: a link may lead to where the app writes.
+    # The release alone: a link may point to where the app writes.
     for directory, _directories, names in os.walk(release.code, followlinks=False):
         if os.path.basename(directory) in ("versions", "migrations"):
             found.update(os.path.relpath(f"{directory}/{name}", release.code) for name in names if name.endswith(".py"))

@@ -23,7 +23,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox
 from ansible_collections.flask_ops.production.plugins.module_utils._release.findings import FINDINGS
 
 RESERVED_NAMES = frozenset(
-    # Other files of this collection beside those of the apps (/run/flask-ops/letsencrypt.lock, /opt/flask-ops/uv); words of
+    # Files of this collection in the same directories as those of the apps (/run/flask-ops/letsencrypt.lock, /opt/flask-ops/uv); words of
     # options and playbooks; users of packages that the collection itself installs.
     "letsencrypt certbot uv nginx current previous default collectd mtail prometheus".split()
 )

@@ -185,7 +185,7 @@ def _redirect_loops(app: Mapping[str, t.Any], place: str) -> list[str]:
         if redirect and here is not None and _location_of(here, locations) == path and loop not in reported:
             reported.append(loop)
             errors.append(
-                f"{place}.locations[{index}].redirect: {' leads to '.join([*passed, path])}, without an end; must lead "
+                f"{place}.locations[{index}].redirect: {' to '.join([*passed, path])} is a loop; must redirect "
                 f"elsewhere{example('locations[].redirect')}"
             )
     return errors

@@ -35,7 +35,7 @@ def variable_errors(variables: Mapping[str, t.Any]) -> list[str]:
         and not protected
     ):
         errors.append(
-            f"node_exporter_address: {shown(address)} is open to the network, and metrics tell much about a server: set "
+            f"node_exporter_address: {shown(address)} is open to the network, and metrics reveal much about a server: set "
             "node_exporter_tls and node_exporter_passwords, or node_exporter_unprotected where a firewall decides who "
             "may read them; a good value is 127.0.0.1"
         )

@@ -116,7 +116,7 @@ def _is_random(value: t.Any) -> bool:
 
 
 def _nested_paths(paths: t.Any, place: str) -> list[str]:
-    """A shared path is a link: what lies within it would be made, and removed, in the data of the app in traffic."""
+    """A shared path is a link: a path within it would be created, and removed, in the data of the live app."""
     if not isinstance(paths, (list, tuple)):
         return []
     return [

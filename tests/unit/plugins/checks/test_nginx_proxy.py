@@ -40,17 +40,17 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected:
         ([{"path": "/a", "timeout": 20}], {}, "[0].timeout: nginx would give up after 20 seconds and gunicorn after 30; must"),
         ([{"path": "/a", "timeout": 59}], {"timeout": 60}, "[0].timeout: nginx would give up after 59 seconds and gunicorn after 60"),
         ([{"path": "/a", "redirect": "/b", "timeout": 60}], {}, "[0].redirect: goes with path alone"),
-        ([{"path": "/a", "redirect": "/a"}], {}, "[0].redirect: /a leads to /a, without an end"),
-        ([{"path": "/a", "redirect": "/a?b=c#d"}], {}, "[0].redirect: /a leads to /a, without an end"),
-        ([{"path": "/a/", "redirect": "/a/b/"}], {}, "[0].redirect: /a/ leads to /a/, without an end"),
-        ([{"path": "/a/", "redirect": "/a/b"}], {}, "[0].redirect: /a/ leads to /a/, without an end"),
+        ([{"path": "/a", "redirect": "/a"}], {}, "[0].redirect: /a to /a is a loop"),
+        ([{"path": "/a", "redirect": "/a?b=c#d"}], {}, "[0].redirect: /a to /a is a loop"),
+        ([{"path": "/a/", "redirect": "/a/b/"}], {}, "[0].redirect: /a/ to /a/ is a loop"),
+        ([{"path": "/a/", "redirect": "/a/b"}], {}, "[0].redirect: /a/ to /a/ is a loop"),
         (
             [{"path": "/a", "redirect": "/b"}, {"path": "/b", "redirect": "/a"}], {},
-            "[0].redirect: /a leads to /b leads to /a, without an end",
+            "[0].redirect: /a to /b to /a is a loop",
         ),
         (
             [{"path": "/a", "redirect": "http://www.example.com/a"}], {"domains": BOTH, "canonical_domain": True},
-            "[0].redirect: /a leads to /a, without an end",
+            "[0].redirect: /a to /a is a loop",
         ),
     ],
 )  # fmt: skip
@@ -169,7 +169,7 @@ def test_a_path_within_an_app_begins_with_that_of_the_app():
 def test_redirects_of_an_app_at_a_path_are_relative_to_it():
     for redirect in ("/a", "https://shop.example.com/admin/a"):
         (error,) = errors_of(app(), admin(locations=[{"path": "/a", "redirect": redirect}]))
-        assert "redirect: /a leads to /a, without an end" in error
+        assert "redirect: /a to /a is a loop" in error
     assert errors_of(app(), admin(locations=[{"path": "/a", "redirect": "https://shop.example.com/a"}])) == []
 
 
