@@ -34,7 +34,7 @@ def test_a_process_may_not_take_the_place_of_a_unit_of_the_server():
 
 
 def test_an_absent_app_has_no_processes():
-    assert errors_of(app(state="absent", processes=[A, {**A, "kind": "timer"}])) == []
+    assert errors_of(app(state="absent", processes=[A, {**A, "kind": "timer", "schedule": "daily"}])) == []
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
