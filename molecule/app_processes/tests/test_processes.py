@@ -128,7 +128,7 @@ def test_a_process_has_the_apps_user_environment_and_sandbox(host, property_of, 
         checked = host.run(f"systemd-analyze verify --recursive-errors=no {name}")
     assert float(rated.split("Overall exposure level")[1].split(":")[1].split()[0]) <= 1.5
     assert (checked.rc, checked.stderr) == (0, "")
-    assert (property_of(name, "User"), property_of(name, "ReadWritePaths")) == ("jobs", "/srv/jobs/shared")
+    assert (property_of(name, "User"), property_of(name, "ReadWritePaths")) == ("jobs", "-/srv/jobs/shared")
 
 
 def test_a_process_gets_the_environment(host, pids):

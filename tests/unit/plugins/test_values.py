@@ -16,7 +16,7 @@ from tests.unit.plugins.apps import SHOP, app, errors_of
 
 
 def completed(role: str, **given: Any) -> dict[str, Any]:
-    full, errors = complete({"name": "shop", **given}, app_options([role]), "here")
+    full, errors = complete({"name": "shop", **given}, app_options([role]), "here", roles=())
     assert errors == []
     return full
 
