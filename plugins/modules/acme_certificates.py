@@ -129,31 +129,33 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: A line for each certificate; more where it is not as it should be.
+  description: A line for each certificate; more for one that failed.
   returned: success
   type: list
   elements: str
 failures:
-  description: The lines of those that are not as they should be.
+  description: The lines of those that failed.
   returned: success
   type: list
   elements: str
 """
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import (
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.manage import (
+    discard,
+    ensure,
+    inspect,
+    lock,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.metrics import write_metrics
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.model import (
     Certificate,
-    Result,
+    CertificateOutcome,
     Settings,
     SettingsError,
-    bring,
-    discard,
-    lock,
-    observe,
-    publish,
 )
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.files import set_umask
@@ -186,21 +188,16 @@ OPTIONS = {
     "textfile_directory": {"type": "str", "default": ""},
 }
 
-SETTINGS = (
-    "server", "email", "ca_bundle", "webroot", "dns_plugin", "dns_credentials", "dns_propagation", "precheck",
-    "validate", "reload", "probe_port", "textfile_directory",
-)  # fmt: skip
-
 
 def main() -> None:
     set_umask()
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     try:
         with lock():
-            result = bring_all(module.params, module.check_mode)
+            result = ensure_all(module.params, module.check_mode)
     except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
-    if module.params["certificates"] and debian_renews():
+    if module.params["certificates"] and debian_timer_is_active():
         module.warn(
             "Debian's own certbot.timer is active on this host. Its older certbot renews the same certificates by other "
             "rules: systemctl disable --now certbot.timer"
@@ -210,7 +207,7 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def bring_all(params: dict, check_mode: bool) -> dict:
+def ensure_all(params: dict, check_mode: bool) -> dict:
     warnings = []
     try:
         before = Settings.load()
@@ -218,7 +215,7 @@ def bring_all(params: dict, check_mode: bool) -> dict:
         warnings.append(str(error))
         before = None
     ours = set(before.ours if before else ())
-    wanted = tuple(described(entry, params) for entry in params["certificates"] if params["state"] == "present")
+    wanted = tuple(certificate_of(entry, params) for entry in params["certificates"] if params["state"] == "present")
     unwanted = sorted(ours) if params["state"] == "absent" else [name for name in params["absent"] if name in ours]
     left_out = {*unwanted, *params["absent"], *(certificate.name for certificate in wanted)}
     kept = tuple(entry for entry in (before.certificates if before else ()) if entry.name not in left_out)
@@ -228,37 +225,38 @@ def bring_all(params: dict, check_mode: bool) -> dict:
         # The variables of the role may be missing, too: what is kept is renewed as before.
         settings = replace(before, certificates=kept)
     else:
-        settings = Settings(**{key: params[key] for key in SETTINGS}, certificates=wanted + kept)
+        shared = {one.name for one in fields(Settings)} & params.keys()
+        settings = Settings(**{name: params[name] for name in shared} | {"certificates": wanted + kept})
     links = {entry.name: entry.link for entry in (before.certificates if before else ())}
-    results = [discard(name, links.get(name, ""), settings, params["revoke"], check_mode) for name in unwanted]
-    ours -= {result.name for result in results if result.action == "removed"}
-    results += [bring(entry, settings, check_mode=check_mode, eab=params["eab"] or None) for entry in wanted]
-    results += [observe(entry, settings) for entry in kept]
+    outcomes = [discard(name, links.get(name, ""), settings, params["revoke"], check_mode) for name in unwanted]
+    ours -= {outcome.name for outcome in outcomes if outcome.action == "removed"}
+    outcomes += [ensure(entry, settings, check_mode=check_mode, eab=params["eab"] or None) for entry in wanted]
+    outcomes += [inspect(entry, settings) for entry in kept]
     written = replace(settings, ours=tuple(sorted(ours | {entry.name for entry in settings.certificates})))
-    # A host that never had a certificate from here gets no file about them.
+    # A host that never had a certificate of this collection gets no file about them.
     rewritten = written != before and bool(before or settings.certificates)
     if not check_mode and (before or settings.certificates):
         if rewritten:
             written.save()
-        publish(results, settings)
+        write_metrics(outcomes, settings)
     return {
-        "changed": rewritten or any(result.changed for result in results),
-        "summary": [result.summary for result in results],
-        "failures": [result.summary for result in results if result.problem],
-        "diff": [shown(result) for result in results if result.changed],
+        "changed": rewritten or any(outcome.changed for outcome in outcomes),
+        "summary": [outcome.summary for outcome in outcomes],
+        "failures": [outcome.summary for outcome in outcomes if outcome.problem],
+        "diff": [diff_of(outcome) for outcome in outcomes if outcome.changed],
         "warnings": warnings,
     }
 
 
 def kept_warning(names: list[str]) -> str:
     return (
-        f"The certificates of {', '.join(names)} are kept and renewed, although this run does not want them: "
+        f"The certificates of {', '.join(names)} are kept and renewed, although this run does not configure them: "
         "letsencrypt_email is missing for this host, or the apps are. To delete certificates, set "
         "'letsencrypt_state: absent' for the host, or 'acme: {enabled: false}' or 'state: absent' for an app."
     )
 
 
-def described(entry: dict, params: dict) -> Certificate:
+def certificate_of(entry: dict, params: dict) -> Certificate:
     own, link = entry.get("acme") or {}, entry["paths"]["certificate"]
     return Certificate(
         name=entry["name"],
@@ -272,13 +270,13 @@ def described(entry: dict, params: dict) -> Certificate:
     )
 
 
-def shown(result: Result) -> dict:
-    why = "".join(f"{reason}\n" for reason in result.reasons)
-    title = f"certificate {result.name}"
-    return {"before": why, "after": f"{result.action}\n", "before_header": title, "after_header": title}
+def diff_of(outcome: CertificateOutcome) -> dict:
+    why = "".join(f"{reason}\n" for reason in outcome.reasons)
+    title = f"certificate {outcome.name}"
+    return {"before": why, "after": f"{outcome.action}\n", "before_header": title, "after_header": title}
 
 
-def debian_renews() -> bool:
+def debian_timer_is_active() -> bool:
     try:
         systemctl("is-active", "--quiet", "certbot.timer")
     except CommandError:

@@ -138,20 +138,13 @@ lines:
   elements: str
 """
 
-import json
-import os
-from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flask_ops.production.plugins.module_utils._deploy.host import DEPLOYS
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._metrics.status import (
-    host_problems,
-    in_words,
-    inspect,
-    lines_of,
-    summary,
-)
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.deploys import deploys_by_app
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.problems import host_problems, inspect
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.report import in_words, lines_of, summary
 
 SHOWN = 3
 """Deploys of each app."""
@@ -169,7 +162,7 @@ def main() -> None:
     )
     apps, port = module.params["apps"], module.params["https_port"] or None
     try:
-        deploys = last_deploys(DEPLOYS)
+        deploys = deploys_by_app(DEPLOYS)
         found = {app["name"]: inspect(app, port) for app in apps}
         roots = [app["paths"][path] for path in ("root", "shared") for app in apps]
         problems = host_problems(roots, module.params["listed"], nginx=port is not None)
@@ -178,7 +171,8 @@ def main() -> None:
     lines = []
     for app in apps:
         status = found[app["name"]]
-        status |= {"deploys": deploys.get(app["name"], [])[-SHOWN:][::-1], "summary": summary(status)}
+        last = [deploy_in_words(deploy) for deploy in deploys.get(app["name"], [])[-SHOWN:][::-1]]
+        status |= {"deploys": last, "summary": summary(status)}
         lines += lines_of(status, app, status["deploys"])
     lines += [f"PROBLEM of the host: {problem}" for problem in problems]
     if module.params["warn"]:
@@ -190,24 +184,9 @@ def main() -> None:
     module.exit_json(changed=False, apps=found, problems=problems, lines=lines)
 
 
-def last_deploys(path: str) -> dict[str, list[str]]:
-    """The deploys in the log, by app, a line each."""
-    found: dict[str, list[str]] = {}
-    if not os.path.exists(path):
-        return found
-    with open(path, encoding="utf-8") as stream:
-        for line in stream:
-            try:
-                deploy = json.loads(line)
-                found.setdefault(deploy["app"], []).append(deploy_in_words(deploy))
-            except (KeyError, TypeError, ValueError):
-                continue  # half a line, of a disk that was full
-    return found
-
-
 def deploy_in_words(deploy: dict) -> str:
     line = (
-        f"{in_words(datetime.fromisoformat(deploy['time']).timestamp())} {deploy['result']}: "
+        f"{in_words(deploy['time'])} {deploy['result']}: "
         f"{deploy['from'] or 'nothing'} to {deploy['to']} in {deploy['seconds']:g} s, by {deploy['by']}"
     )
     return f"{line}. {deploy['reason']}" if deploy["reason"] else line

@@ -19,12 +19,10 @@ def main() -> int:
     command, *arguments = sys.argv[1:]
     # Each command compiles only its own imports, some of them once a minute.
     if command == "certificates":
-        from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import (
-            main as renew,
-        )
+        from ansible_collections.flask_ops.production.plugins.module_utils._certificates.manage import renew_all
 
-        return renew()
-    from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import main as collect
+        return renew_all()
+    from ansible_collections.flask_ops.production.plugins.module_utils._metrics.collect import collect
 
     collect(*arguments)
     return 0

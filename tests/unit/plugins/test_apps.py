@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.x509 import X509
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._metrics import status as _apps
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics import problems, report, status
 
 APP: dict[str, Any] = {
     "name": "shop",
@@ -80,7 +81,7 @@ class FakeHost:
         return self.root / "releases/r2"
 
     def problems(self, **changes: Any) -> list[str]:
-        return _apps.inspect(self.app | changes)["problems"]
+        return problems.inspect(self.app | changes)["problems"]
 
 
 @pytest.fixture
@@ -92,36 +93,36 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
         place.write_text("source.git: https://git\nsource.version: v1.5.0\nrevision: 3f2c9a1b7d20aa11\n")
     (tmp_path / "current").symlink_to("releases/r2")
     (tmp_path / "site").write_text("")
-    monkeypatch.setattr(_apps, "Host", lambda: fake)
-    monkeypatch.setattr(_apps, "served_certificate", fake.served_certificate)
-    monkeypatch.setattr(_apps, "certificate", lambda served: None)
-    monkeypatch.setattr(_apps, "units", lambda pattern: fake.units)
-    monkeypatch.setattr(_apps, "extra_groups", lambda user: [])
-    monkeypatch.setattr(_apps, "workers_replaced", lambda unit: 0)
-    monkeypatch.setattr(_apps, "worker_deaths", lambda unit: _apps.WORKER_DIED.findall(fake.logged))
+    monkeypatch.setattr(status, "Host", lambda: fake)
+    monkeypatch.setattr(status, "served_certificate", fake.served_certificate)
+    monkeypatch.setattr(problems, "certificate", lambda served: None)
+    monkeypatch.setattr(status, "units", lambda pattern: fake.units)
+    monkeypatch.setattr(problems, "extra_groups", lambda user: [])
+    monkeypatch.setattr(status, "workers_replaced", lambda unit: 0)
+    monkeypatch.setattr(status, "worker_deaths", lambda unit: status.WORKER_DIED.findall(fake.logged))
     return fake
 
 
 def test_a_sound_app_has_no_problems(host: FakeHost):
-    found = _apps.inspect(host.app)
+    found = problems.inspect(host.app)
     assert found["problems"] == []
     assert (found["slot"], found["release"], found["state"]) == ("green", "r2", "active")
     assert (found["health"], found["healthy"], found["nginx"], found["reachable"]) == ("200", True, "200", True)
-    assert _apps.summary(found).startswith("shop: green serves v1.5.0 (3f2c9a1b7d20), release r2, since 20")
+    assert report.summary(found).startswith("shop: green serves v1.5.0 (3f2c9a1b7d20), release r2, since 20")
     assert [asked[1:3] for asked in host.asked] == [("/healthz", "shop.example.com")] * 2
 
 
 def test_without_nginx_nobody_asks_it(host: FakeHost):
     host.through_nginx = RuntimeError("asked")
-    found = _apps.inspect(host.app, None)
+    found = problems.inspect(host.app, None)
     assert (found["problems"], found["nginx"], found["reachable"]) == ([], None, None)
 
 
 def test_an_app_without_a_live_slot_has_one_problem(host: FakeHost):
     host.slot = None
-    found = _apps.inspect(host.app)
+    found = problems.inspect(host.app)
     assert found["problems"] == ["no slot is live: nothing answers"]
-    assert _apps.summary(found) == "shop: nothing is live"
+    assert report.summary(found) == "shop: nothing is live"
     assert (found["healthy"], found["reachable"]) == (False, False)
 
 
@@ -136,7 +137,7 @@ def test_an_app_that_nginx_does_not_answer_for(host: FakeHost, answer: Any, word
 
 def test_a_port_without_tls_for_the_domain_is_no_way_in_though_nginx_runs(host: FakeHost):
     host.tls = ConnectionRefusedError("Connection refused")
-    found = _apps.inspect(host.app)
+    found = problems.inspect(host.app)
     assert (found["healthy"], found["reachable"]) == (True, False)
     assert found["problems"] == [
         "nginx does not answer for it: GET /healthz gave no TLS for shop.example.com on port 443: Connection refused"
@@ -168,7 +169,7 @@ def test_an_app_that_is_closed_for_maintenance(host: FakeHost):
     (host.root / "maintenance").write_text("")
     os.utime(host.root / "maintenance", (1764000000, 1764000000))
     assert host.problems() == ["closed for maintenance since 2025-11-24 16:00 UTC: visitors get the maintenance page"]
-    assert _apps.summary(_apps.inspect(host.app)).endswith(", CLOSED for maintenance")
+    assert report.summary(problems.inspect(host.app)).endswith(", CLOSED for maintenance")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_workers_that_die_are_counted_and_those_that_are_stopped_are_not(
     host: FakeHost, line: str, reported: str | None
 ):
     host.logged = f"{line}\nBooting worker with pid: 8\n"
-    found = _apps.inspect(host.app)
+    found = problems.inspect(host.app)
     assert found["worker_deaths"] == (reported is not None)
     assert found["problems"] == (
         [f"shop-green.service: workers died once in the last hour, last: {reported}"] if reported else []
@@ -199,7 +200,7 @@ def test_a_master_that_is_restarted_again_and_again(host: FakeHost):
     # A restart of long ago is in the returned values, and no problem.
     host.units = [LIVE | {"NRestarts": "1"}]
     assert host.problems() == []
-    assert _apps.app_status(host.app)["restarts"] == 1
+    assert status.app_status(host.app)["restarts"] == 1
 
 
 def test_units_that_are_not_as_they_were_written(host: FakeHost, tmp_path: Path):
@@ -239,7 +240,7 @@ def test_a_release_that_is_gone(host: FakeHost):
 def test_files_of_the_live_release_that_somebody_edited(host: FakeHost):
     before = NOW - 1000
     os.utime(host.release / ".complete", (before, before))
-    assert _apps.edited_files(str(host.release)) == []  # an archive may hold times of the future
+    assert problems.edited_files(str(host.release)) == []  # an archive may hold times of the future
     time.sleep(0.02)
     for name in ("app/b.py", "app/a.py", "app/c.pyc", "static/a.css", "app/d.py"):
         (host.release / name).write_text("changed")
@@ -249,7 +250,7 @@ def test_files_of_the_live_release_that_somebody_edited(host: FakeHost):
 
 
 def test_a_user_with_more_groups_than_its_own(host: FakeHost, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_apps, "extra_groups", lambda user: ["docker", "sudo"])
+    monkeypatch.setattr(problems, "extra_groups", lambda user: ["docker", "sudo"])
     assert host.problems() == ["its user is also in docker, sudo, and may do what these groups may"]
 
 
@@ -266,22 +267,18 @@ def test_a_certificate_that_ends_soon(
     host: FakeHost, monkeypatch: pytest.MonkeyPatch, days: int, self_signed: bool, problem: str | None
 ):
     known = {"issuer": "CA", "self_signed": self_signed, "expires": 1764000000, "days_left": days}
-    monkeypatch.setattr(_apps, "certificate", lambda served: known)
+    monkeypatch.setattr(problems, "certificate", lambda served: known)
     assert host.problems() == ([problem] if problem else [])
 
 
-OPENSSL = "notAfter=Jan 20 12:00:00 2027 GMT\nissuer=CN=R11,O=Let's Encrypt,C=US\nsubject=CN=shop.example.com\n"
+def test_a_certificate_is_described(monkeypatch: pytest.MonkeyPatch):
+    known = X509("0A", NOW + 2.5 * 86400, "CA", self_signed=True)
+    monkeypatch.setattr(problems.X509, "read", lambda _served: known)
+    assert problems.certificate(b"x") == {"issuer": "CA", "self_signed": True, "expires": known.expires, "days_left": 2}
 
 
-def test_a_certificate_is_read(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_apps, "run", lambda argv, stdin: OPENSSL)
-    found = _apps.certificate(b"x")
-    assert found
-    assert (found["issuer"], found["self_signed"], found["expires"]) == ("Let's Encrypt", False, 1800446400)
-    monkeypatch.setattr(
-        _apps, "run", lambda argv, stdin: OPENSSL.replace("CN=R11,O=Let's Encrypt,C=US", "CN=shop.example.com")
-    )
-    assert _apps.certificate(b"x")["self_signed"]  # type: ignore[index]
+def test_what_is_no_certificate_is_none():
+    assert problems.certificate(b"x") is None
 
 
 # --- the host ------------------------------------------------------------------------------------------------------
@@ -295,10 +292,10 @@ def nginx(monkeypatch: pytest.MonkeyPatch):
                 raise CommandError(refusal)
             return ""
 
-        monkeypatch.setattr(_apps.os.path, "exists", lambda path: True)
-        monkeypatch.setattr(_apps, "units", lambda name: [LIVE | {"Id": name, "ActiveState": state}])
-        monkeypatch.setattr(_apps, "run", run)
-        return _apps.nginx_problems()
+        monkeypatch.setattr(problems.os.path, "exists", lambda path: True)
+        monkeypatch.setattr(status, "units", lambda name: [LIVE | {"Id": name, "ActiveState": state}])
+        monkeypatch.setattr(problems, "run", run)
+        return problems.nginx_problems()
 
     return given
 
@@ -338,12 +335,12 @@ def device(**changes: int) -> os.statvfs_result:
     ],
 )
 def test_a_file_system_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch, changes: dict, problem: str | None):
-    monkeypatch.setattr(_apps, "file_systems", lambda paths: {"/srv/shop": device(**changes)})
-    assert _apps.host_problems([], nginx=False) == ([problem] if problem else [])
+    monkeypatch.setattr(problems, "file_systems", lambda paths: {"/srv/shop": device(**changes)})
+    assert problems.host_problems([], nginx=False) == ([problem] if problem else [])
 
 
 def test_each_file_system_counts_once(tmp_path: Path):
-    assert list(_apps.file_systems([str(tmp_path), str(tmp_path), "/no/such/path"])) == [str(tmp_path)]
+    assert list(problems.file_systems([str(tmp_path), str(tmp_path), "/no/such/path"])) == [str(tmp_path)]
 
 
 def test_an_app_that_is_live_and_in_no_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -352,12 +349,12 @@ def test_an_app_that_is_live_and_in_no_list(monkeypatch: pytest.MonkeyPatch, tmp
         if name != "idle":
             (tmp_path / name / "current").symlink_to("green")
     links = sorted(map(str, tmp_path.glob("*/current")))
-    monkeypatch.setattr(_apps.glob, "glob", lambda pattern: links)
-    monkeypatch.setattr(_apps, "file_systems", lambda paths: {})
-    assert _apps.host_problems([], ["shop"], nginx=False) == [
+    monkeypatch.setattr(problems.glob, "glob", lambda pattern: links)
+    monkeypatch.setattr(problems, "file_systems", lambda paths: {})
+    assert problems.host_problems([], ["shop"], nginx=False) == [
         "gone is live on this host, but not in flask_apps: list it with state: absent to remove it"
     ]
-    assert _apps.host_problems([], [], nginx=False) == []
+    assert problems.host_problems([], [], nginx=False) == []
 
 
 # --- what is read --------------------------------------------------------------------------------------------------
@@ -365,9 +362,9 @@ def test_an_app_that_is_live_and_in_no_list(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_units_are_read_also_where_a_property_is_missing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        _apps, "systemctl", lambda *words: "Id=a.service\nEnvironment=A=1 B=2\n\nId=b.service\nMainPID=7\n"
+        status, "systemctl", lambda *words: "Id=a.service\nEnvironment=A=1 B=2\n\nId=b.service\nMainPID=7\n"
     )
-    first, second = _apps.units("x")
+    first, second = status.units("x")
     assert (first["Id"], first["Environment"], first["MainPID"]) == ("a.service", "A=1 B=2", "")
     assert (second["Id"], second["MainPID"]) == ("b.service", "7")
 
@@ -380,10 +377,10 @@ def test_only_the_masters_own_lines_count(monkeypatch: pytest.MonkeyPatch):
         ran.append(argv)
         return "Worker (pid:7) exited with code 3.\n"
 
-    monkeypatch.setattr(_apps, "run", run)
-    assert _apps.worker_deaths(LIVE | {"MainPID": "71"}) == ["Worker (pid:7) exited with code 3"]
+    monkeypatch.setattr(status, "run", run)
+    assert status.worker_deaths(LIVE | {"MainPID": "71"}) == ["Worker (pid:7) exited with code 3"]
     assert ran[0][-2:] == ["_SYSTEMD_UNIT=shop-green.service", "_PID=71"]
-    assert _apps.worker_deaths(LIVE) == []
+    assert status.worker_deaths(LIVE) == []
     assert len(ran) == 1
 
 
@@ -399,18 +396,18 @@ def test_only_the_masters_own_lines_count(monkeypatch: pytest.MonkeyPatch):
 )
 def test_the_version_is_the_one_that_people_know(tmp_path: Path, lines: str, version: str | None):
     (tmp_path / "REVISION").write_text(lines)
-    assert _apps.version_of(str(tmp_path)) == version
+    assert status.version_of(str(tmp_path)) == version
 
 
 def test_a_release_without_its_revision_has_no_version(tmp_path: Path):
-    assert _apps.version_of(str(tmp_path)) is None
+    assert status.version_of(str(tmp_path)) is None
 
 
 def test_the_screen_has_a_line_for_each_fact_and_problem(host: FakeHost):
     host.through_nginx = None
-    found = _apps.inspect(host.app) | {"seconds": 0.012}
+    found = problems.inspect(host.app) | {"seconds": 0.012}
     found["certificate"] = {"issuer": "CA", "self_signed": False, "expires": 1764000000, "days_left": 52}
-    assert _apps.lines_of(found, APP, ["2026-11-23 18:36 UTC ok: r1 to r2"])[1:] == [
+    assert report.lines_of(found, APP, ["2026-11-23 18:36 UTC ok: r1 to r2"])[1:] == [
         "  GET /healthz: 200 in 0.012 s, through nginx: nothing listens",
         "  certificate: by CA, until 2025-11-24 16:00 UTC, 52 days left",
         "  deploy: 2026-11-23 18:36 UTC ok: r1 to r2",
@@ -421,9 +418,9 @@ def test_the_screen_has_a_line_for_each_fact_and_problem(host: FakeHost):
 def test_processes_that_are_much_younger_than_their_service_were_replaced():
     with subprocess.Popen(["sleep", "60"]) as child:
         unit = LIVE | {"MainPID": str(os.getpid()), "ActiveEnterTimestamp": f"@{time.time() - 1000}"}
-        count = _apps.workers_replaced(unit)
-        assert _apps.workers_replaced(unit | {"ActiveEnterTimestamp": f"@{time.time()}"}) == 0
-        assert _apps.workers_replaced(unit | {"Id": "shop-digest.service"}) == 0
+        count = status.workers_replaced(unit)
+        assert status.workers_replaced(unit | {"ActiveEnterTimestamp": f"@{time.time()}"}) == 0
+        assert status.workers_replaced(unit | {"Id": "shop-digest.service"}) == 0
         child.kill()
         child.wait()
-        assert _apps.workers_replaced(unit) == count - 1
+        assert status.workers_replaced(unit) == count - 1

@@ -14,21 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates import certificates as _certificates
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import (
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates import (
+    certbot,
+    fetch,
+    manage,
+    model,
+    precheck,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.lineage import Lineage, renewal_options
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.manage import ensure, renew_all
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.model import (
     Certificate,
     CertificateError,
-    Lineage,
     Settings,
     SettingsError,
-    answers,
-    bring,
-    check_names,
-    fetch,
-    main,
-    parse,
-    serial_of,
 )
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.precheck import check_names, responses
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.serving import described
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.x509 import X509
+from ansible_collections.flask_ops.production.plugins.module_utils._host import files
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 
 NAME = "shop.example.com"
@@ -78,14 +82,14 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running = Server()
-    monkeypatch.setattr(_certificates, "HTTP_PORT", running.port)
+    monkeypatch.setattr(fetch, "HTTP_PORT", running.port)
     yield running
     running.listener.close()
 
 
 def asked(server: Server, answer: Answer, path: str = TOKEN_PATH, seconds: float = 5) -> str:
     server.answers[path] = answer
-    return fetch(NAME, "127.0.0.1", "token", TEXT, time.monotonic() + seconds)
+    return fetch.fetch(NAME, "127.0.0.1", "token", TEXT, time.monotonic() + seconds)
 
 
 def to(location: str, status: int = 301) -> bytes:
@@ -269,7 +273,7 @@ def test_of_an_endless_body_only_the_beginning_is_read(server: Server):
 
 
 def test_https_on_a_port_that_speaks_none_is_a_reason(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_certificates, "HTTPS_PORT", server.port)
+    monkeypatch.setattr(fetch, "HTTPS_PORT", server.port)
     said = asked(server, to(f"https://shop.example.com:{server.port}/"))
     assert "which gives no answer (" in said
 
@@ -292,7 +296,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(_certificates, "write", lambda path, content, *_: Path(path).write_bytes(content))
+    monkeypatch.setattr(files, "own", lambda *_: None)
     return Settings(server="https://ca.example.com/dir", webroot=str(tmp_path / "webroot"))
 
 
@@ -306,19 +310,19 @@ def serve_webroot(settings: Settings) -> Callable[[socket.socket, str], None]:
 
 def test_each_address_of_a_name_is_asked_once(server: Server, here: dict[str, list[str]]):
     here[NAME] = ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
-    assert answers(NAME, "token", TEXT) == {"127.0.0.1": "", "127.0.0.2": "no answer (Connection refused)"}
-    assert "not known" in str(answers("no-such-host.invalid", "token", TEXT))
-    assert isinstance(answers("a" * 300, "token", TEXT), str)
+    assert responses(NAME, "token", TEXT) == {"127.0.0.1": "", "127.0.0.2": "no answer (Connection refused)"}
+    assert "not known" in str(responses("no-such-host.invalid", "token", TEXT))
+    assert isinstance(responses("a" * 300, "token", TEXT), str)
 
 
 def test_a_name_with_many_slow_addresses_has_one_deadline(
     server: Server, here: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(_certificates, "NAME_SECONDS", 0.5)
+    monkeypatch.setattr(precheck, "NAME_TIMEOUT", 0.5)
     here[NAME] = [f"127.0.0.{number}" for number in range(1, 6)]
     server.answers["*"] = silent
     began = time.monotonic()
-    assert set(answers(NAME, "token", TEXT)) == set(here[NAME])
+    assert set(responses(NAME, "token", TEXT)) == set(here[NAME])
     assert time.monotonic() - began < 2
 
 
@@ -327,7 +331,7 @@ def test_the_names_that_lead_here_are_not_in_the_error(server: Server, here: dic
     wanted = Certificate("shop", (NAME, "www.example.com"))
     check_names(wanted, settings)
     server.answers["*"] = to("http://[bad")
-    with pytest.raises(CertificateError, match="2 of 2 names do not lead here") as told:
+    with pytest.raises(CertificateError, match="failed for 2 of 2 names; no certificate was requested") as told:
         check_names(wanted, settings)
     assert "127.0.0.1 gives a redirect to 'http://[bad', which is no URL" in str(told.value)
     assert not list(Path(settings.webroot).rglob("flask-ops-*")), "the file is removed"
@@ -343,10 +347,10 @@ def timer(
     """Run what the timer runs for three certificates, of which the second has a bad day."""
     (tmp_path / "metrics").mkdir()
     wanted = tmp_path / "wanted.json"
-    monkeypatch.setattr(_certificates, "LOCK", str(tmp_path / "run" / "lock"))
-    monkeypatch.setattr(_certificates, "CONFIG", str(tmp_path / "letsencrypt"))
-    monkeypatch.setattr(_certificates, "ask_directory", lambda *_: None)
-    monkeypatch.setattr(_certificates, "WANTED", str(wanted))
+    monkeypatch.setattr(manage, "LOCK", str(tmp_path / "run" / "lock"))
+    monkeypatch.setattr(model, "CERTBOT_DIRECTORY", str(tmp_path / "letsencrypt"))
+    monkeypatch.setattr(certbot, "check_ca", lambda *_: None)
+    monkeypatch.setattr(model, "SETTINGS_FILE", str(wanted))
     names = {"first": NAME, "second": "bad.example.com", "third": "www.example.com"}
     certificates = tuple(Certificate(name, (domain,)) for name, domain in names.items())
     complete = dataclasses.replace(settings, certificates=certificates, textfile_directory=str(tmp_path / "metrics"))
@@ -354,15 +358,15 @@ def timer(
     here["bad.example.com"] = ["127.0.0.1"]
     there: dict[str, Lineage] = {}
 
-    def certbot(argv: list[str], _: Settings) -> str:
-        name = argv[argv.index("--cert-name") + 1]
-        options = _certificates.renewal_options(certificates[0], settings)
-        there[name] = Lineage(frozenset({names[name]}), "ecdsa", 4e9, "0A", options)
-        return ""
+    def run(arguments: list[str], _: Settings) -> None:
+        name = arguments[arguments.index("--cert-name") + 1]
+        options = renewal_options(certificates[0], settings)
+        there[name] = Lineage(frozenset({names[name]}), 4e9, "0A", options)
 
-    monkeypatch.setattr(_certificates, "certbot", certbot)
-    monkeypatch.setattr(_certificates, "read", there.get)
-    return main
+    monkeypatch.setattr(certbot, "certbot", run)
+    for module in (certbot, manage):
+        monkeypatch.setattr(module, "read_lineage", there.get)
+    return renew_all
 
 
 def metrics_of(tmp_path: Path) -> dict[str, str]:
@@ -391,7 +395,7 @@ def test_whatever_one_name_answers_the_others_are_renewed(
     told = capsys.readouterr().out
     assert "first: issued" in told
     assert "third: issued" in told
-    assert "second: NOT as it should be" in told
+    assert "second: FAILED" in told
     seen = metrics_of(tmp_path)
     success = [seen[f'letsencrypt_last_run_success{{name="{name}"}}'] for name in ("first", "second", "third")]
     assert success == ["1", "0", "1"]
@@ -405,17 +409,21 @@ def test_whatever_one_name_answers_the_others_are_renewed(
         OSError("read-only"), CertificateError("refused"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("step", ["read", "reasons", "obtain", "install"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(manage, "read_lineage"), (manage, "reissue_reasons"), (certbot, "obtain"), (manage, "install")],
+)
 def test_no_error_in_any_step_is_an_error_of_another_certificate(
     timer: Callable[..., int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Any,
+    module: Any,
     step: str,
     error: Exception,
 ):
-    monkeypatch.setattr(_certificates, "check_names", lambda *_: None)
-    real = getattr(_certificates, step)
+    monkeypatch.setattr(certbot, "check_names", lambda *_: None)
+    real = getattr(module, step)
 
     def fail(*args: Any) -> Any:
         name = args[0] if isinstance(args[0], str) else args[0].name
@@ -423,10 +431,10 @@ def test_no_error_in_any_step_is_an_error_of_another_certificate(
             raise error
         return real(*args)
 
-    monkeypatch.setattr(_certificates, step, fail)
+    monkeypatch.setattr(module, step, fail)
     assert timer() == 1
     told = capsys.readouterr().out
-    assert (told.count(": issued"), told.count("NOT as it should be")) in ((2, 1), (3, 0)) or step == "install"
+    assert (told.count(": issued"), told.count("FAILED")) in ((2, 1), (3, 0)) or step == "install"
     assert metrics_of(tmp_path)['letsencrypt_last_run_success{name="second"}'] == "0"
     assert metrics_of(tmp_path)['letsencrypt_last_run_success{name="third"}'] == "1"
 
@@ -435,10 +443,10 @@ def test_an_error_in_check_mode_changes_nothing(monkeypatch: pytest.MonkeyPatch,
     def fail(_: str) -> None:
         raise CertificateError("openssl did not describe it")
 
-    monkeypatch.setattr(_certificates, "read", fail)
-    monkeypatch.setattr(_certificates, "install", None)
-    result = bring(Certificate("shop", (NAME,)), settings, check_mode=True)
-    assert (result.changed, result.problem) == (False, "openssl did not describe it")
+    monkeypatch.setattr(manage, "read_lineage", fail)
+    monkeypatch.setattr(manage, "install", None)
+    outcome = ensure(Certificate("shop", (NAME,)), settings, check_mode=True)
+    assert (outcome.changed, outcome.problem) == (False, "openssl did not describe it")
 
 
 def test_only_root_can_hold_the_lock(timer: Callable[..., int], tmp_path: Path):
@@ -459,25 +467,28 @@ def test_damaged_settings_are_named_and_end_the_timer(
 ):
     (tmp_path / "wanted.json").write_text(text)
     with pytest.raises(SettingsError, match=r"wanted\.json is damaged\. The next run of the playbook"):
-        Settings.load(str(tmp_path / "wanted.json"))
+        Settings.load()
     assert timer() == 1
     assert "is damaged" in capsys.readouterr().out
 
 
-def test_settings_of_another_version_are_read(tmp_path: Path):
+def test_settings_of_another_version_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     values = {"server": "https://ca/dir", "new": [1], "certificates": [{"name": "a", "domains": ["a.b"], "odd": {}}]}
+    monkeypatch.setattr(model, "SETTINGS_FILE", str(tmp_path / "wanted.json"))
     (tmp_path / "wanted.json").write_text(json.dumps(values))
-    read = Settings.load(str(tmp_path / "wanted.json"))
+    read = Settings.load()
     assert read == Settings(server="https://ca/dir", certificates=(Certificate("a", ("a.b",)),))
 
 
-@pytest.mark.parametrize("text", ["", "garbage", "notAfter=never\nserial=0A"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "garbage", "notAfter=never\nserial=0A", "serial=0A\nnotAfter=Feb 23 22:02:11 2027 GMT", "  x", "issuer=\n x"],
+)
 def test_a_description_without_the_facts_is_an_error(text: str):
-    with pytest.raises(ValueError, match="there is no line"):
-        parse(text)
+    with pytest.raises(ValueError):  # noqa: PT011
+        X509.parse(text)
 
 
-def test_the_serial_of_anything_is_text():
-    assert serial_of(None) == "of no certificate"
-    assert serial_of(b"") == "of no certificate"
-    assert serial_of(b"nonsense") == "of no certificate that openssl reads"
+def test_whatever_is_served_is_described():
+    assert described(b"") == "no certificate that openssl reads"
+    assert described(b"nonsense") == "no certificate that openssl reads"

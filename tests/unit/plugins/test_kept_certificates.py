@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates import certificates as _certificates
-from ansible_collections.flask_ops.production.plugins.module_utils._certificates.certificates import Result, Settings
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates import model
+from ansible_collections.flask_ops.production.plugins.module_utils._certificates.model import (
+    CertificateOutcome,
+    Settings,
+)
+from ansible_collections.flask_ops.production.plugins.module_utils._host import files
 from ansible_collections.flask_ops.production.plugins.modules import acme_certificates
-from ansible_collections.flask_ops.production.plugins.modules.acme_certificates import OPTIONS, bring_all
+from ansible_collections.flask_ops.production.plugins.modules.acme_certificates import OPTIONS, ensure_all
 
 SHOP, BLOG = (
     {"name": name, "domains": [f"{name}.example.com"], "paths": {"certificate": f"/etc/nginx/certificates/{name}"}}
@@ -30,7 +34,7 @@ class Host:
         options: Any = OPTIONS
         defaults = {name: option.get("default") for name, option in options.items()}
         given = {"certificates": list(certificates), "server": "https://ca.example.com/dir", **params}
-        return bring_all(defaults | given, check_mode)
+        return ensure_all(defaults | given, check_mode)
 
     @property
     def renewed(self) -> list[str]:
@@ -42,20 +46,20 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     host = Host(tmp_path / "wanted.json")
-    monkeypatch.setattr(_certificates, "WANTED", str(host.wanted))
-    monkeypatch.setattr(_certificates, "write", lambda path, content, *_: Path(path).write_bytes(content))
+    monkeypatch.setattr(model, "SETTINGS_FILE", str(host.wanted))
+    monkeypatch.setattr(files, "own", lambda *_: None)
 
-    def bring(certificate: Any, *_: Any, **__: Any) -> Result:
+    def ensure(certificate: Any, *_: Any, **__: Any) -> CertificateOutcome:
         host.obtained.append(certificate.name)
-        return Result(certificate.name, expires=4e9)
+        return CertificateOutcome(certificate.name, expires=4e9)
 
-    def discard(name: str, *_: Any) -> Result:
+    def discard(name: str, *_: Any) -> CertificateOutcome:
         host.deleted.append(name)
-        return Result(name, action="removed")
+        return CertificateOutcome(name, action="removed")
 
-    monkeypatch.setattr(acme_certificates, "bring", bring)
+    monkeypatch.setattr(acme_certificates, "ensure", ensure)
     monkeypatch.setattr(acme_certificates, "discard", discard)
-    monkeypatch.setattr(acme_certificates, "observe", lambda entry, _: Result(entry.name, expires=4e9))
+    monkeypatch.setattr(acme_certificates, "inspect", lambda entry, _: CertificateOutcome(entry.name, expires=4e9))
     host.run(SHOP, BLOG, email="ops@flask-shop.com", webroot="/srv/challenges")
     assert host.renewed == ["shop", "blog"]
     host.obtained.clear()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
-from ansible_collections.flask_ops.production.plugins.module_utils._metrics import metrics as _metrics
-from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import Metric
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics import collect, exporters
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.deploys import deploys_by_app
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.exposition import Metric
 
 APP = {"name": "shop", "paths": {"current": "/srv/shop/current"}, "health": {"path": "/", "status": None}}
 SEEN = {
@@ -25,15 +26,15 @@ def lines(metrics: list[Metric]) -> list[str]:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch):
-    def say(answer: dict[str, Any] | Exception, started: str = "") -> None:
+    def say(answer: dict[str, Any] | Exception, environment: str = "") -> None:
         def app_status(app: dict, port: int) -> dict[str, Any]:
             assert (app["name"], port) == ("shop", 443)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-        monkeypatch.setattr(_metrics, "app_status", app_status)
-        monkeypatch.setattr(_metrics, "unit_properties", lambda unit, *_: {"ExecStart": started})
+        monkeypatch.setattr(collect, "app_status", app_status)
+        monkeypatch.setattr(collect, "unit_named", lambda unit: {"Environment": environment})
 
     return say
 
@@ -41,8 +42,8 @@ def looks(monkeypatch: pytest.MonkeyPatch):
 def test_an_app_in_traffic_with_its_versions(looks, tmp_path: Path):
     (tmp_path / "lib/python3.13/site-packages/gunicorn-27.0.1.dist-info").mkdir(parents=True)
     (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nversion_info = 3.13.5\n")
-    looks(SEEN, f"{{ path={tmp_path}/bin/gunicorn ; argv[]={tmp_path}/bin/gunicorn --config x }}")
-    metrics, units = _metrics.app_metrics([APP], 443)
+    looks(SEEN, f"FLASK_OPS_WORKERS=5 PATH={tmp_path}/bin:/usr/bin 'FLASK_OPS_VERSION=a b'")
+    metrics, units = collect.app_metrics([APP], 443)
     assert units == ["shop-green.service"]
     assert lines(metrics) == [
         'flask_ops_app_info{app="shop",slot="green",release="r2"} 1',
@@ -51,6 +52,7 @@ def test_an_app_in_traffic_with_its_versions(looks, tmp_path: Path):
         'flask_ops_app_maintenance{app="shop"} 0',
         'flask_ops_app_worker_deaths{app="shop"} 2',
         'flask_ops_app_health_duration_seconds{app="shop"} 0.012',
+        'flask_ops_app_configured_workers{app="shop"} 5',
         'flask_ops_gunicorn_info{app="shop",version="27.0.1"} 1',
         'flask_ops_python_info{app="shop",version="3.13.5"} 1',
     ]
@@ -58,7 +60,7 @@ def test_an_app_in_traffic_with_its_versions(looks, tmp_path: Path):
 
 def test_an_app_without_a_live_slot_is_neither_healthy_nor_reachable(looks):
     looks({"slot": None, "healthy": False, "reachable": False, "maintenance": None})
-    metrics, units = _metrics.app_metrics([APP], 443)
+    metrics, units = collect.app_metrics([APP], 443)
     assert lines(metrics) == [
         'flask_ops_app_healthy{app="shop"} 0',
         'flask_ops_app_reachable{app="shop"} 0',
@@ -69,23 +71,25 @@ def test_an_app_without_a_live_slot_is_neither_healthy_nor_reachable(looks):
 
 def test_what_is_not_known_is_no_figure(looks):
     looks(SEEN | {"reachable": None, "worker_deaths": None, "maintenance": 1764000000.0})
-    metrics, _ = _metrics.app_metrics([APP], 443)
+    metrics, _ = collect.app_metrics([APP], 443)
     assert 'flask_ops_app_maintenance{app="shop"} 1' in lines(metrics)
     assert not [line for line in lines(metrics) if "reachable" in line or "deaths" in line]
 
 
 def test_an_app_of_which_systemd_does_not_answer_is_not_healthy(looks):
     looks(CommandError("no systemd"))
-    metrics, units = _metrics.app_metrics([APP], 443)
+    metrics, units = collect.app_metrics([APP], 443)
     assert lines(metrics) == ['flask_ops_app_healthy{app="shop"} 0', 'flask_ops_app_maintenance{app="shop"} 0']
     assert units == []
 
 
-def test_a_line_of_the_settings_is_found_or_missing(tmp_path: Path):
-    (tmp_path / "conf").write_text("x = 1\nworkers = 5\n# workers = 6\n")
-    assert _metrics.found_in(str(tmp_path / "conf"), r"^workers = (\d+)$") == "5"
-    assert _metrics.found_in(str(tmp_path / "conf"), r"^threads = (\d+)$") == ""
-    assert _metrics.found_in(str(tmp_path / "missing"), r"^workers = (\d+)$") == ""
+@pytest.mark.parametrize(
+    ("text", "version"), [("version = 3.11.2\n", "3.11.2"), ("home = /usr/bin\n\n", ""), (None, "")]
+)
+def test_the_version_of_python_is_the_one_that_made_the_environment(tmp_path: Path, text: str | None, version: str):
+    if text is not None:
+        (tmp_path / "pyvenv.cfg").write_text(text)
+    assert collect.python_version(str(tmp_path)) == version
 
 
 def test_a_unit_is_in_one_state_and_a_timer_counts_no_restarts(monkeypatch: pytest.MonkeyPatch):
@@ -93,18 +97,29 @@ def test_a_unit_is_in_one_state_and_a_timer_counts_no_restarts(monkeypatch: pyte
         "a.service": {"ActiveState": "failed", "NRestarts": "3"},
         "b.timer": {"ActiveState": "active"},
     }
-    monkeypatch.setattr(_metrics, "unit_properties", lambda unit, *_: told[unit])
-    found = lines(_metrics.unit_metrics(list(told)))
+    monkeypatch.setattr(collect, "unit_properties", lambda unit, *_: told[unit])
+    found = lines(collect.unit_metrics(list(told)))
     assert [line for line in found if not line.endswith(" 0")] == [
         'flask_ops_unit_state{unit="a.service",state="failed"} 1',
         'flask_ops_unit_state{unit="b.timer",state="active"} 1',
         'flask_ops_unit_restarts_total{unit="a.service"} 3',
     ]
-    assert len(found) == 2 * len(_metrics.UNIT_STATES) + 1
+    assert len(found) == 2 * len(collect.UNIT_STATES) + 1
 
 
 def deploy(app: str, result: str = "ok", time: str = "2026-11-24T18:36:12+00:00") -> str:
-    return json.dumps({"app": app, "result": result, "time": time, "seconds": 3.5, "to": "r2"})
+    return json.dumps(
+        {
+            "app": app,
+            "result": result,
+            "time": time,
+            "seconds": 3.5,
+            "to": "r2",
+            "from": "r1",
+            "by": "me",
+            "reason": None,
+        }
+    )
 
 
 def test_the_last_deploy_of_each_app_counts(tmp_path: Path):
@@ -112,7 +127,7 @@ def test_the_last_deploy_of_each_app_counts(tmp_path: Path):
     log.write_text(
         "\n".join([deploy("shop"), deploy("blog"), deploy("shop", "failed", "2026-11-25T00:00:00Z"), deploy("gone")])
     )
-    assert lines(_metrics.deploy_metrics(str(log), ["shop", "blog", "new"])) == [
+    assert lines(collect.deploy_metrics(str(log), ["shop", "blog", "new"])) == [
         'flask_ops_last_deploy_timestamp_seconds{app="shop"} 1795564800',
         'flask_ops_last_deploy_timestamp_seconds{app="blog"} 1795545372',
         'flask_ops_last_deploy_success{app="shop"} 0',
@@ -128,18 +143,18 @@ def test_the_last_deploy_of_each_app_counts(tmp_path: Path):
 def test_a_broken_line_in_the_log_of_deploys_is_passed_over(tmp_path: Path, broken: str):
     log = tmp_path / "deploys.jsonl"
     log.write_text(f"{broken}\n{deploy('shop')}\n{broken}")
-    assert list(_metrics.last_deploys(str(log))) == ["shop"]
+    assert list(deploys_by_app(str(log))) == ["shop"]
 
 
 def test_no_log_of_deploys_is_no_deploys(tmp_path: Path):
-    assert lines(_metrics.deploy_metrics(str(tmp_path / "deploys.jsonl"), ["shop"])) == []
+    assert lines(collect.deploy_metrics(str(tmp_path / "deploys.jsonl"), ["shop"])) == []
 
 
 def test_a_log_that_was_just_rotated_is_read_too(tmp_path: Path):
     (tmp_path / "deploys.jsonl-20261124").write_text(deploy("shop"))
     (tmp_path / "deploys.jsonl").write_text("")
     (tmp_path / "deploys.jsonl-20261123.gz").write_bytes(b"\x1f\x8b")
-    assert list(_metrics.last_deploys(str(tmp_path / "deploys.jsonl"))) == ["shop"]
+    assert list(deploys_by_app(str(tmp_path / "deploys.jsonl"))) == ["shop"]
 
 
 def test_labels_are_escaped():
@@ -150,13 +165,13 @@ def test_labels_are_escaped():
 
 def test_of_another_exporter_only_its_subject_is_passed_on():
     text = "# HELP nginx_up Up.\n# TYPE nginx_up gauge\nnginx_up 1\n# HELP go_x X.\ngo_x 1\nnginxexporter_info 1\n"
-    assert _metrics.passed_on(text, "nginx_") == "# HELP nginx_up Up.\n# TYPE nginx_up gauge\nnginx_up 1\n"
+    assert exporters.with_prefix(text, "nginx_") == "# HELP nginx_up Up.\n# TYPE nginx_up gauge\nnginx_up 1\n"
 
 
 def test_an_exporter_that_does_not_answer_leaves_no_old_figures(tmp_path: Path):
     (tmp_path / "nginx.prom").write_text("nginx_up 1\n")
     exporter = {"url": "http://127.0.0.1:1/metrics", "prefix": "nginx_"}
-    _metrics.pass_on(exporter, ["shop"], str(tmp_path / "nginx.prom"))
+    exporters.pass_on(exporter, ["shop"], str(tmp_path / "nginx.prom"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,7 +198,7 @@ collectd_statsd_latency{statsd="blog.gunicorn.request.duration-percentile-50",in
 
 
 def test_what_gunicorn_sends_has_names_of_its_own_and_the_app_as_a_label():
-    told = _metrics.gunicorn_metrics(COLLECTD, ["shop", "blog"])
+    told = exporters.gunicorn_metrics(COLLECTD, ["shop", "blog"])
     assert lines(told) == [
         'gunicorn_requests_total{app="shop"} 42',
         'gunicorn_responses_total{app="shop",code="200"} 41',
@@ -215,21 +230,21 @@ def test_what_gunicorn_sends_has_names_of_its_own_and_the_app_as_a_label():
 )
 def test_what_somebody_else_on_the_host_sends_is_not_told(sent: str):
     line = f'collectd_statsd_derive_total{{statsd="{sent}",instance="localhost"}} 7 1795720081865\n'
-    assert lines(_metrics.gunicorn_metrics(line + COLLECTD, ["shop"])) == lines(
-        _metrics.gunicorn_metrics(COLLECTD, ["shop"])
+    assert lines(exporters.gunicorn_metrics(line + COLLECTD, ["shop"])) == lines(
+        exporters.gunicorn_metrics(COLLECTD, ["shop"])
     )
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-nan", "1 2", ""])
 def test_what_is_no_number_is_not_told(value: str):
     line = f'collectd_statsd_gauge{{statsd="shop.gunicorn.workers",instance="localhost"}} {value} 1795720081865\n'
-    assert lines(_metrics.gunicorn_metrics(line, ["shop"])) == []
+    assert lines(exporters.gunicorn_metrics(line, ["shop"])) == []
 
 
 def test_bytes_that_are_no_text_take_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     written: dict[str, str] = {}
     answer = b'collectd_statsd_derive_total{statsd="\xff",instance="localhost"} 1 1\n' + COLLECTD.encode()
-    monkeypatch.setattr(_metrics.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(answer))
-    monkeypatch.setattr(_metrics, "publish", lambda path, text: written.update({path: text}))
-    _metrics.pass_on({"url": "http://127.0.0.1:9103/metrics", "form": "statsd"}, ["shop"], "gunicorn.prom")
+    monkeypatch.setattr(exporters.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(answer))
+    monkeypatch.setattr(exporters, "write_file", lambda path, found: written.update({path: "".join(map(str, found))}))
+    exporters.pass_on({"url": "http://127.0.0.1:9103/metrics", "form": "statsd"}, ["shop"], "gunicorn.prom")
     assert 'gunicorn_requests_total{app="shop"} 42\n' in written["gunicorn.prom"]

@@ -19,7 +19,7 @@ from ansible_collections.flask_ops.production.plugins.module_utils._deploy.switc
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.systemd import UNITS
 from ansible_collections.flask_ops.production.plugins.module_utils._host.transaction import Entry, State
-from ansible_collections.flask_ops.production.plugins.module_utils._metrics.metrics import last_deploys
+from ansible_collections.flask_ops.production.plugins.module_utils._metrics.deploys import deploys_by_app
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -490,8 +490,8 @@ def test_what_is_logged_is_what_the_metrics_are_made_of(serving: FakeHost, tmp_p
     def told() -> tuple[bool, float]:
         log = tmp_path / "deploys.jsonl"
         log.write_text("".join(f"{json.dumps(line)}\n" for line in serving.deploys))
-        last = last_deploys(str(log))["shop"]
-        return last["ok"], last["seconds"]
+        last = deploys_by_app(str(log))["shop"][-1]
+        return last["result"] == "ok", last["seconds"]
 
     deploy(serving, "r2")
     assert told() == (True, 0.0)

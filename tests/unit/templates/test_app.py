@@ -64,6 +64,7 @@ def gunicorn(**overrides: Any) -> dict[str, Any]:
         ("Environment", "FLASK_OPS_RELEASE=r1"),
         ("Environment", "FLASK_OPS_VERSION=v1.4.2"),
         ("Environment", "FLASK_OPS_SLOT=green"),
+        ("Environment", "FLASK_OPS_WORKERS=3"),
         ("KillMode", "mixed"),
         ("Restart", "always"),
         ("TimeoutStopSec", "35"),

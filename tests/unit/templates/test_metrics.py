@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import HIDDEN_ADDRESS, SANDBOX
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import ROLES
 
 from tests.unit.templates.rendering import lines, published, render
 
@@ -103,6 +104,15 @@ def test_without_statsd_there_is_no_collectd_and_nobody_elses_is_stopped():
     facts = {"distribution": "Debian", "distribution_major_version": "13"}
     assert "collectd-core" in published("node_exporter", "node_exporter_packages", ansible_facts=facts, **wanted)
     assert "collectd.service" in published("node_exporter", "node_exporter_masked_units", **wanted)
+
+
+@pytest.mark.parametrize("unit", ["node-exporter", "flask-ops-metrics", "loopback-exporter"])
+def test_no_exporter_is_outside_the_sandbox(unit: str):
+    sandbox = (ROLES / "node_exporter/templates/sandbox.jinja").read_text(encoding="utf-8").splitlines()
+    written = lines(render(f"{unit}.service.j2"))
+    assert "NoNewPrivileges=yes" in sandbox
+    assert [line for line in written if line in sandbox] == sandbox
+    assert written[written.index(sandbox[-1]) + 1].startswith(("SystemCallFilter=", "RestrictAddressFamilies="))
 
 
 def test_the_pattern_of_the_file_name_has_the_app():
