@@ -16,7 +16,7 @@ REMOVAL = [
                 "flask_ops.production.prepare_apps": {"name": "python_app_apps", "roles": ["python_app"]},
                 "register": "__python_app_prepared",
             },
-            {"ansible.builtin.include_role": {"name": "flask_ops.production.python_app", "tasks_from": "remove"}}
+            {"ansible.builtin.include_role": {"name": "flask_ops.production.python_app", "tasks_from": "remove"}},
         ],
     }
 ]
