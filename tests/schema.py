@@ -29,6 +29,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs
     role_options,
     wired_variables,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.values import TYPES as WORDS
 
 from tests.contract.tree import APPS_OF_ALL_ROLES, Tree, pairs
 
@@ -96,7 +97,8 @@ def of_value(path: str, option: dict[str, Any]) -> Schema:
     elif kind == "string":
         found = of_rule(path)
     else:
-        found = {"type": [kind, "string"], "pattern": LATER} | of_range(path)
+        error = f"must be {WORDS[option['type']][1]}, or a Jinja expression"
+        found = {"type": [kind, "string"], "pattern": LATER, "patternErrorMessage": error} | of_range(path)
     if "elements" in option:
         found["items"] = of_value(f"{path}[]", {"type": option["elements"], "options": option.get("options")})
     elif option.get("options"):
