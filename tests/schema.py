@@ -3,7 +3,7 @@
 
 It comes from the roles' argument specs and rules; tests/docs.py writes it to docs/schemas/group_vars.json. It is draft 7,
 the newest that yaml-language-server knows. It accepts all that `prepare_apps` accepts, and refuses less: rules that are
-functions, and rules between options, are left out.
+functions, and rules between options but `required_if`, are left out.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from typing import Any
 
 import jsonschema
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema import predicates
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import NEEDED_WHEN_PRESENT
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules, role_rules
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import (
+    all_rules,
+    required_if,
+    role_rules,
+)
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import (
     ROLE_NAMES,
     Options,
@@ -67,10 +70,7 @@ def schema() -> Schema:
 
 
 def list_of_apps(option: dict[str, Any], roles: list[str]) -> Schema:
-    needed = [name for name, by in NEEDED_WHEN_PRESENT.items() if set(by) & set(roles)]
-    entry = of_value("", {"type": "dict", "options": app_options(roles)})
-    if needed:
-        entry |= {"if": {"properties": {"state": {"const": "present"}}}, "then": {"required": needed}}
+    entry = of_value("", {"type": "dict", "options": app_options(roles)}, roles)
     return of_value("", option) | {"description": sentences(option), "items": entry}
 
 
@@ -89,7 +89,7 @@ def of_option(path: str, option: dict[str, Any]) -> Schema:
     return about | of_value(path, option)
 
 
-def of_value(path: str, option: dict[str, Any]) -> Schema:
+def of_value(path: str, option: dict[str, Any], roles: Iterable[str] = ROLE_NAMES) -> Schema:
     """The schema of a value. One of another type than a text may also be a text whose value is known at run time."""
     kind = TYPES[option["type"]]
     if "choices" in option:
@@ -102,7 +102,7 @@ def of_value(path: str, option: dict[str, Any]) -> Schema:
     if "elements" in option:
         found["items"] = of_value(f"{path}[]", {"type": option["elements"], "options": option.get("options")})
     elif option.get("options"):
-        found |= of_options(path, option["options"])
+        found |= of_options(path, option["options"], roles)
     elif kind == "object":
         names, found["additionalProperties"] = of_rule(f"{path}{{key}}"), of_rule(f"{path}{{value}}")
         if names:
@@ -112,13 +112,26 @@ def of_value(path: str, option: dict[str, Any]) -> Schema:
     return found
 
 
-def of_options(path: str, options: Options) -> Schema:
+def of_options(path: str, options: Options, roles: Iterable[str]) -> Schema:
     found: Schema = {
         "properties": {name: of_option(f"{path}.{name}".lstrip("."), option) for name, option in options.items()},
         "additionalProperties": False,
     }
-    required = [name for name, option in options.items() if option.get("required")]
-    return found | ({"required": required} if required else {})
+    if required := [name for name, option in options.items() if option.get("required")]:
+        found["required"] = required
+    conditions: dict[tuple[str, str], list[str]] = {}
+    for option, value, names in required_if(path, roles):
+        conditions.setdefault((option, value), []).extend(names)
+    if conditions:
+        found["allOf"] = [
+            {
+                "if": {"properties": {option: {"const": value}}}
+                | ({} if options[option].get("default") == value else {"required": [option]}),
+                "then": {"required": sorted(set(names))},
+            }
+            for (option, value), names in conditions.items()
+        ]
+    return found
 
 
 def of_range(path: str) -> Schema:

@@ -71,6 +71,8 @@ def test_a_good_value_is_not_refused(path: str, value: Any):
         ({"health": {"pth": "/"}}, "'pth' was unexpected"),
         ({"wsgi": ...}, "'wsgi' is a required property"),
         ({"wsgi": ..., "source": ..., "domains": ..., "state": "absent"}, None),
+        ({"processes": [{"name": "w", "command": "x", "kind": "timer"}]}, "'schedule' is a required property"),
+        ({"processes": [{"name": "w", "command": "x"}]}, None),
         ({"name": ...}, "'name' is a required property"),
     ],
 )
