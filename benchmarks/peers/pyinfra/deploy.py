@@ -75,7 +75,10 @@ server.shell(
     _if=code.did_change,
 )
 systemd.daemon_reload(_if=anything_written)
-server.shell(commands=["systemd-tmpfiles --create --prefix=/run || true"], _if=anything_written)
+server.shell(
+    commands=["systemd-tmpfiles --create --prefix=/run; install --directory --mode=0700 /run/flask-ops/nginx"],
+    _if=anything_written,
+)
 for unit in state["units"]:
     systemd.service(service=unit, running=True, enabled=True)
 server.shell(commands=["nginx -t && systemctl reload nginx"], _if=anything_written)

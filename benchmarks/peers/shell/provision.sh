@@ -29,6 +29,7 @@ systemd-run --quiet --pipe --wait --uid="$app" --property=EnvironmentFile="/etc/
   --working-directory="$release/app" "$venv/bin/flask" --app demo_app db upgrade
 systemctl daemon-reload
 systemd-tmpfiles --create --prefix=/run || true
+install --directory --mode=0700 /run/flask-ops/nginx
 systemctl enable --quiet --now $units
 nginx -t -q
 systemctl reload nginx
