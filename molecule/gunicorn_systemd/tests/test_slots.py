@@ -45,6 +45,11 @@ def test_the_first_release_is_served_from_the_blue_slot(host, unit):
     assert host.file("/srv/hello/current").linked_to == "/srv/hello/releases/r1"
 
 
+def test_a_template_of_the_user_extends_the_service(host):
+    process = host.check_output("systemctl show --property=MainPID --value hello-blue.service")
+    assert host.check_output(f"ps -o ni= -p {process}").strip() == "5"
+
+
 def test_only_nginx_may_reach_the_socket(host):
     socket = host.file("/run/flask-ops/hello/blue/1.sock")
     assert (socket.user, socket.group, socket.mode) == ("root", "www-data", 0o660)

@@ -346,6 +346,17 @@ def test_a_snippet_adds_headers_and_replaces_ours_but_loses_none(echo):
     assert headers["Permissions-Policy"] == "camera=(), microphone=()"
 
 
+def test_a_snippet_replaces_directives_of_its_location(echo):
+    answer = echo.ask("/overridden/", "POST", b"x" * 1_100_000).json
+    assert (answer["length"], answer["headers"]["x-real-ip"]) == (1_100_000, "192.0.2.9")
+
+
+def test_a_template_of_the_user_overrides_a_block_of_each_site(echo, site):
+    for name, served in (("echo", echo), ("limited", site("limited", "limited.test.example"))):
+        assert (served.ask("/block").status, served.ask("/block").body) == (200, name)
+    assert echo.ask("/").json["path"] == "/"
+
+
 def test_a_location_may_answer_preflight_requests_of_cors_itself(echo):
     answer = echo.ask(
         "/cors/", "OPTIONS", headers={"Origin": "https://front.example", "Access-Control-Request-Method": "PUT"}

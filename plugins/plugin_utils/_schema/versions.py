@@ -21,6 +21,6 @@ def with_version(app: t.Any, version: str) -> tuple[t.Any, list[str]]:
     if source.get("git"):
         return {**app, "source": {**source, "version": version}}, []
     if source.get("pypi"):
-        return {**app, "source": {**source, "pypi": f"{str(source['pypi']).split('==')[0]}=={version}"}}, []
+        return {**app, "source": {**source, "pypi": f"{str(source['pypi']).split('==', maxsplit=1)[0]}=={version}"}}, []
     kind = next((word for key, word in KINDS.items() if source.get(key)), "nothing")
     return app, [f"version: the source of '{app.get('name')}' is {kind}, which has no version; leave it out"]

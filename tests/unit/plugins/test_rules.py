@@ -238,6 +238,7 @@ BAD: dict[str, list[Any]] = {
         "", ".", "..", ".a", "-a", "a/b", "a b", "a:b", "a..b", "a\n", "ä", "a%h", "secrets.json", "a" * 65, 7,
     ],
     "secret_files{value}": ["", "canary\0", "canary\ud800", None, 7, True, ["canary"], {"canary": 1}],
+    "nginx_proxy_site_template": ["", "-x.j2", "{% extends 'site.conf.j2' %}", "a\nb"],
     "health.path": ["", "healthz", "/a b", "/a\r\nHost: x", "http://x/", "/ä", "/a#b", "/{a}"],
     "metrics.statsd": ["", "localhost", "host:port", "a b:1", ":8125", "h:0", "h:1\n", "http://h:1", "h:1;x", "-h:1"],
     "accept_insecure[]": ["", "secret_key", "NO_SECRET_KEY", "no_secret_key\n"],
@@ -511,7 +512,8 @@ LANDS_IN: dict[str, str] = {
         "wsgi source.path source.known_hosts[] source.archive source.wheel extra_requirements[] build.command wheelhouse migrate "
         "processes[].command processes[].only_on basic_auth{value} python_app_extra_requirements[] letsencrypt_dns_packages[] "
         "gunicorn_systemd_changing_files[] app_processes_changing_files[] gunicorn_systemd_probed_apps[] letsencrypt_validate "
-        "nginx_proxy_self_signed_apps[] node_exporter_certificate node_exporter_certificate_key": ARGUMENT,
+        "nginx_proxy_self_signed_apps[] node_exporter_certificate node_exporter_certificate_key nginx_proxy_site_template "
+        "gunicorn_systemd_service_template": ARGUMENT,
         "letsencrypt_dns_credentials{value} node_exporter_passwords{value}": ARGUMENT,  # quoted, and hashed
         "source.git source.token source.checksum python extra_index python_app_python python_app_python_mirror "
         "python_app_proxies{value} certificate.fullchain certificate.privkey acme.profile acme.ip_addresses[] letsencrypt_email "

@@ -47,6 +47,7 @@ def render(
     debian: str = "13",
     without: tuple[str, ...] = (),
     others: tuple[dict[str, Any], ...] = (),
+    extended_by: str = "",
     **overrides: Any,
 ) -> str:
     """The text of a template for one app.
@@ -54,6 +55,7 @@ def render(
     :param debian: the host's version of Debian.
     :param without: variables that are not there.
     :param others: further apps of the host.
+    :param extended_by: the path of a user's template, to render in its place.
     :param overrides: options of the app, and variables of the role; as ``log``, options of a log.
     """
     role = TEMPLATES[template]
@@ -75,7 +77,7 @@ def render(
         seen = {"log": templar.template(variables["__logrotate_logs"])[0]}
     else:
         seen = _seen_by(role, apps[0]) if apps else {}
-    return RenderingAction.renderer(action, variables)(template, seen)
+    return RenderingAction.renderer(action, variables)(extended_by or template, seen)
 
 
 def prepared(roles: list[str], *apps: App) -> list[App]:

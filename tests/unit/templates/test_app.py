@@ -116,6 +116,18 @@ def test_the_life_of_an_asgi_app_is_not_touched_and_gunicorn_serves_what_is_wrap
     assert "post_worker_init" not in gunicorn()
 
 
+@pytest.mark.parametrize(
+    ("block", "section"), [("unit", "Unit"), ("service", "Service"), ("sandbox", "Service"), ("install", "Install")]
+)
+def test_a_template_of_the_user_overrides_blocks_of_a_service(block: str, section: str, tmp_path: Path):
+    mine = tmp_path / "mine.service.j2"
+    added = f"{{% block {block} %}}\n{{{{ super() }}}}X-Mine={{{{ slot.name }}}}\n{{% endblock %}}\n"
+    mine.write_text("{% extends 'slot.service.j2' %}\n" + added)
+    text = render("slot.service.j2", extended_by=str(mine))
+    assert directives(text)[section].count(("X-Mine", "green")) == 1
+    assert text.replace("X-Mine=green\n", "") == render("slot.service.j2")
+
+
 def test_code_is_never_changed_by_a_reload():
     assert "ExecReload" not in dict(service())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -262,6 +263,70 @@ def test_a_snippet_may_have_another_timeout(options: dict[str, Any], at_server: 
     found = re.findall(r"(?m)^( +)proxy_read_timeout (\w+);", server)
     assert [value for indent, value in found if len(indent) == 4] == [at_server]
     assert [value for indent, value in found if len(indent) == 8] == in_location
+
+
+ADD_UP = {
+    *("access_log", "alias", "allow", "deny", "error_log", "error_page", "if", "include", "limit_conn", "limit_req", "listen"),
+    *("proxy_hide_header", "server_name", "set", "ssl_certificate", "ssl_certificate_key", "}"),
+}  # fmt: skip
+"""Directives that nginx takes more than once on a level."""
+
+
+def taken_once(text: str, indentation: int) -> set[str]:
+    found = re.findall(rf"(?m)^ {{{indentation}}}(proxy_set_header \S+|[a-z0-9_}}]+)", text)
+    return {name for name in found if name.split()[0] not in ADD_UP | {"location"}}
+
+
+@pytest.mark.parametrize("debian", ["12", "13"])
+def test_a_snippet_replaces_every_directive_of_ours_that_nginx_takes_once(debian: str):
+    location = {"path": "/a", "streaming": True, "timeout": 90, "client_max_body_size": "1g"}
+    options = EVERYTHING | {"locations": [location]}
+    *_, server = render(SITE, debian, **options).split("\nserver {")
+    shared = re.sub("(?m)^", " " * 8, render("flask-ops-proxy.conf.j2", debian, **options))
+    in_location = taken_once(server.split("location /a {")[1].split("    location / {")[0] + shared, 8)
+    assert in_location >= {"gzip", "proxy_buffering", "proxy_pass", "proxy_set_header Host", "proxy_read_timeout"}
+    for directive in in_location:
+        text = render(SITE, debian, **options | {"locations": [location | {"snippet": f"{directive} theirs;"}]})
+        block = text.split("location /a {")[1].split("    location / {")[0]
+        assert re.findall(rf"(?m)^ +{directive} .*", block) == [f"        {directive} theirs;"]
+    at_server = taken_once(server, 4)
+    assert at_server >= {"auth_basic", "client_max_body_size", "limit_req_dry_run", "proxy_read_timeout"}
+    for directive in at_server:
+        *_, server = render(SITE, debian, **options | {"snippet": f"{directive} theirs;"}).split("\nserver {")
+        assert re.findall(rf"(?m)^    {directive} .*", server) == [f"    {directive} theirs;"]
+
+
+def test_a_directive_in_a_block_or_a_comment_of_a_snippet_replaces_nothing():
+    snippet = "# gzip on;\nif ($a) { gzip on; }\ninclude /etc/x;"
+    text = render(SITE, locations=[{"path": "/a", "streaming": True, "snippet": snippet}])
+    found = lines(text.split("location /a {")[1].split("    location / {")[0])
+    assert {"gzip off;", "include /etc/nginx/snippets/flask-ops-proxy.conf;", "include /etc/x;"} <= set(found)
+
+
+def test_a_template_of_the_user_overrides_blocks_of_a_site(tmp_path: Path):
+    mine = tmp_path / "mine.conf.j2"
+    mine.write_text(
+        "{% extends 'site.conf.j2' %}\n{% block tls %}\n{{ super() }}    ssl_trusted_certificate /etc/ca.pem;\n{% endblock %}\n"
+        "{% block locations %}\n    location /{{ app.name }}/ {\n        return 204;\n    }\n{% endblock %}\n"
+    )
+    ours, theirs = render(SITE, **EVERYTHING), render(SITE, extended_by=str(mine), **EVERYTHING)
+    assert theirs.startswith("# Managed by Ansible (flask_ops.production)")
+    before, _, after = ours.partition("    location ^~ /assets/ {")
+    _, _, end = after.partition("    merge_slashes on;")
+    added = "    ssl_certificate_key /etc/nginx/certificates/shop/privkey.pem;\n"
+    *first, last = before.rsplit(added, 1)
+    assert theirs == (
+        f"{first[0]}{added}    ssl_trusted_certificate /etc/ca.pem;\n{last}"
+        "    location /shop/ {\n        return 204;\n    }\n"
+        f"\n    merge_slashes on;{end}"
+    )
+
+
+@pytest.mark.parametrize("block", ["upstream", "server", "tls", "headers", "locations"])
+def test_a_site_has_the_documented_blocks(block: str, tmp_path: Path):
+    mine = tmp_path / "mine.conf.j2"
+    mine.write_text(f"{{% extends 'site.conf.j2' %}}{{% block {block} %}}# mine\n{{% endblock %}}\n")
+    assert render(SITE, extended_by=str(mine)).count("# mine\n") == 1
 
 
 def test_settings_of_the_proxy_are_where_a_site_or_a_location_may_override_them():
