@@ -10,19 +10,23 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.failure
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.memory import Memory
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import SEVERAL_ROLES
 
+OPTIONS = {
+    "failures": {"type": "list", "elements": "dict", "required": True},
+    "at_end": {"type": "bool", "default": False},
+}
+
 
 class ActionModule(ActionBase):
     """Prints each failure once: Ansible prints the message of a failed task twice, and its line breaks as a backslash and an n."""
 
-    _VALID_ARGS = frozenset(("failures", "at_end"))
-
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
+        _checked, args = self.validate_argument_spec(OPTIONS)
         memory = Memory("failures", self, task_vars)
         failures = [tuple(known) for known in memory.recall(())]
-        failures += [(app, text) for role in self._task.args["failures"] for app, text in role.items()]
+        failures += [(app, text) for role in args["failures"] for app, text in role.items()]
         failures = list(dict.fromkeys(failures))
-        if task_vars.get(SEVERAL_ROLES) and not self._task.args.get("at_end"):
+        if task_vars.get(SEVERAL_ROLES) and not args["at_end"]:
             memory.keep(failures)
             return result
         if not failures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
+from ansible_collections.flask_ops.production.plugins.modules.app_slots import OPTIONS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import NO_RELEASE, AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import app_files
 
@@ -14,7 +15,8 @@ class ActionModule(AppsAction):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        args, render = self._task.args, self.renderer(task_vars)
+        _checked, args = self.validate_argument_spec(OPTIONS)
+        render = self.renderer(task_vars)
         return self.for_each_app(args["apps"], lambda app: self._described(app, args, render), task_vars)
 
     def _described(self, app, args, render):

@@ -12,6 +12,7 @@ class ActionModule(RenderingAction):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
+        # The module validates the options. Here, that would make a copy of each app for each file.
         files, secrets = described(self._task.args.get("files") or [], self.renderer(task_vars))
         arguments = {**self._task.args, "files": files, "secrets": secrets}
         return self._execute_module("flask_ops.production.config_files", module_args=arguments, task_vars=task_vars)

@@ -37,21 +37,21 @@ LIST_OF_PLAYBOOKS = "flask_apps"
 NEEDED = {"architecture", "distribution", "distribution_major_version", "memtotal_mb", "processor_vcpus"}
 """Facts that are gathered unless somebody has done so before."""
 
+OPTIONS = {
+    "name": {"type": "str"},
+    "roles": {"type": "list", "elements": "str"},
+    "app": {"type": "str"},
+    "version": {"type": "str"},
+    "check_host": {"type": "bool", "default": True},
+}
+
 
 class ActionModule(ActionBase):
     """Works on the controller; asks the host only for the facts that the roles need, and only once."""
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        _checked, args = self.validate_argument_spec(
-            argument_spec={
-                "name": {"type": "str"},
-                "roles": {"type": "list", "elements": "str"},
-                "app": {"type": "str"},
-                "version": {"type": "str"},
-                "check_host": {"type": "bool", "default": True},
-            }
-        )
+        _checked, args = self.validate_argument_spec(OPTIONS)
         roles, name = args["roles"] or app_roles(), args["name"]
         result["warnings"] = []
         given, apps, present, errors, variables = self._prepared(name, roles, args["app"], args["version"], task_vars)

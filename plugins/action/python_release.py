@@ -10,6 +10,7 @@ import tempfile
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
+from ansible_collections.flask_ops.production.plugins.modules.python_release import OPTIONS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._release.archive import (
     checksum,
     file_checksum,
@@ -25,7 +26,7 @@ class ActionModule(AppsAction):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+        _checked, arguments = self.validate_argument_spec(OPTIONS)
         given = {app["name"]: app for app in arguments["apps"]}
         arguments["run"] = this_run(task_vars)
         arguments["proxies"] = encode_secret(json.dumps(arguments.get("proxies") or {}))

@@ -20,7 +20,11 @@ description:
   - Saves the settings for the timer that the C(letsencrypt) role installs.
   - A certificate that an earlier run obtained, and that is in neither O(certificates) nor O(absent), is kept and renewed.
     A warning names it.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.changes
+seealso:
+  - module: flask_ops.production.self_signed_certificates
 options:
   certificates:
     description: The certificates, as in the C(letsencrypt) role.
@@ -108,12 +112,7 @@ options:
     type: str
     default: ""
 attributes:
-  check_mode:
-    description: Reports the certificates that would be issued or removed. Contacts no server.
-    support: full
-  diff_mode:
-    description: Shows why a certificate is issued.
-    support: full
+  check_mode: {details: Contacts no server.}
 """
 
 EXAMPLES = r"""

@@ -16,7 +16,12 @@ description:
   - This module prints each failure once, as it is, and fails with the names of the apps.
   - Each role calls it at its end. In a play that sets the variable C(flask_ops_several_roles) to V(true), such a call
     only keeps the failures, and the play calls the module itself, with O(at_end=true), which reports all of them.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.reads
+  - flask_ops.production.common.action
+seealso:
+  - module: flask_ops.production.prepare_apps
 options:
   failures:
     description: The failures of each role, an error message by the app's name.
@@ -27,13 +32,6 @@ options:
     description: Whether this is the last call of the play.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Reports as always; it never changes anything.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

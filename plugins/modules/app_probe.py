@@ -12,20 +12,16 @@ version_added: 0.1.0
 description:
   - Sends a GET for each app's health path through nginx, until it is answered as expected, for at most ten seconds.
   - An app that is not checked successfully stays marked, and M(flask_ops.production.app_slots) returns it as not checked.
-author: [the flask_ops.production authors (@flask-ops)]
-options:
-  apps:
-    description: The apps, as M(flask_ops.production.prepare_apps) returns them, without their secrets.
-    type: list
-    elements: dict
-    required: true
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.apps
+  - flask_ops.production.common.changes
+seealso:
+  - module: flask_ops.production.app_slots
+  - module: flask_ops.production.apps_info
 attributes:
-  check_mode:
-    description: Does nothing then.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
+  check_mode: {details: Does nothing.}
+  diff_mode: {support: none}
 """
 
 EXAMPLES = r"""

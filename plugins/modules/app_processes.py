@@ -19,17 +19,17 @@ description:
     error quotes the last lines of its journal. The module does not fail then, but completes the other apps, and returns
     the error in RV(failures).
   - A process that is not listed any more is stopped and removed; so are all processes of an app whose state is C(absent).
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.apps
+  - flask_ops.production.common.deploy
+  - flask_ops.production.common.run
+  - flask_ops.production.common.changes
+  - flask_ops.production.common.action
+seealso:
+  - module: flask_ops.production.python_release
+  - module: flask_ops.production.app_slots
 options:
-  apps:
-    description: The apps, as M(flask_ops.production.prepare_apps) returns them.
-    type: list
-    elements: dict
-    required: true
-  releases:
-    description: Where each app's release is, by the app's name, as M(flask_ops.production.python_release) returns it.
-    type: dict
-    required: true
   files:
     description:
       - The files of a process, as in M(flask_ops.production.config_files). A C(path) names one of C(app.processes[]), or else
@@ -41,16 +41,6 @@ options:
     description: The file, as in O(files), of a timer unit, in addition to O(files).
     type: dict
     required: true
-  run:
-    description: Set by the action plugin, which identifies the run that holds the lock of an app.
-    type: dict
-attributes:
-  check_mode:
-    description: Reports the processes that would be stopped, started and restarted.
-    support: full
-  diff_mode:
-    description: Shows each file before and after.
-    support: full
 """
 
 EXAMPLES = r"""

@@ -18,17 +18,18 @@ description:
   - After any failure the old slot is live, and the error quotes the last lines of the failed slot's journal. The module
     does not fail then, but completes the other apps, and returns the error in RV(failures).
   - Each switch, including a failed one, is logged as a line of C(/var/log/flask-ops/deploys.jsonl).
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.apps
+  - flask_ops.production.common.deploy
+  - flask_ops.production.common.run
+  - flask_ops.production.common.changes
+  - flask_ops.production.common.action
+seealso:
+  - module: flask_ops.production.python_release
+  - module: flask_ops.production.app_probe
+  - module: flask_ops.production.app_processes
 options:
-  apps:
-    description: The apps, as M(flask_ops.production.prepare_apps) returns them.
-    type: list
-    elements: dict
-    required: true
-  releases:
-    description: Where each app's release is, by the app's name, as M(flask_ops.production.python_release) returns it.
-    type: dict
-    required: true
   files:
     description:
       - The files of a slot, as in M(flask_ops.production.config_files). A C(path) names one of C(app.slots), or else of
@@ -41,16 +42,8 @@ options:
     description: The file, as in O(files), that restores the link to the live slot after a reboot.
     type: dict
     required: true
-  run:
-    description: Set by the action plugin, which identifies the run that holds the lock of an app.
-    type: dict
 attributes:
-  check_mode:
-    description: Reports whether a switch would happen.
-    support: full
-  diff_mode:
-    description: Shows the differences between the files of the old and the new slot.
-    support: full
+  diff_mode: {details: Compares the files of the new slot with those of the old one.}
 """
 
 EXAMPLES = r"""

@@ -16,13 +16,13 @@ description:
     that a drop-in changes, files that were edited, and file systems that are nearly full.
   - Reads the last deploys of each app, with who made them, from the log that M(flask_ops.production.app_slots) writes.
   - Changes nothing.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.apps
+  - flask_ops.production.common.reads
+seealso:
+  - module: flask_ops.production.app_slots
 options:
-  apps:
-    description: The apps, as M(flask_ops.production.prepare_apps) returns them, without their secrets.
-    type: list
-    elements: dict
-    required: true
   https_port:
     description: nginx's port for HTTPS on this host. V(0) where nginx does not serve the apps.
     type: int
@@ -38,13 +38,6 @@ options:
     description: Whether each problem is a warning of the task.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Reads as always.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -13,7 +13,12 @@ description:
   - Checks the options of the playbooks deploy, rollback, maintenance and status, which are given with C(-e).
   - Refuses an option that is missing, an app that is not in C(flask_apps), and an extra variable that is close to an option.
   - Runs on the controller alone.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.reads
+  - flask_ops.production.common.action
+seealso:
+  - module: flask_ops.production.prepare_apps
 options:
   playbook:
     description: The name of the playbook, for the messages.
@@ -29,13 +34,6 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: Checks as always.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

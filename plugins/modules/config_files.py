@@ -16,7 +16,12 @@ description:
   - When O(reload) is given, the units are reloaded after a change. A run that was interrupted between the change
     and the reload is remembered on the host, and the next run reloads.
   - Runs in check mode and shows a diff, except for the content of secret files.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.changes
+  - flask_ops.production.common.action
+seealso:
+  - module: ansible.builtin.template
 options:
   files:
     description: The files, directories and links, in this order; a directory comes before its contents.
@@ -141,12 +146,7 @@ options:
     type: list
     elements: str
 attributes:
-  check_mode:
-    description: Predicts the changes without making them.
-    support: full
-  diff_mode:
-    description: Shows each file before and after.
-    support: full
+  diff_mode: {details: The content of secret files is not shown.}
 """
 
 EXAMPLES = r"""

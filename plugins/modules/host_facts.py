@@ -14,7 +14,12 @@ description:
   - Finds users, directories, files and units with an app's name that this collection did not create, so that one
     connection at the start of a run is enough.
   - Changes nothing.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.reads
+seealso:
+  - module: flask_ops.production.prepare_apps
+  - module: ansible.builtin.setup
 options:
   accounts:
     description: Users, each with a group of the same name, that the roles would create or remove.
@@ -49,13 +54,6 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: Reads as always.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

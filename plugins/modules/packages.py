@@ -20,7 +20,11 @@ description:
     asks for that.
   - Waits up to five minutes for another process that holds a lock of apt or dpkg. The timers of a new server do, in its
     first minutes.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.changes
+seealso:
+  - module: ansible.builtin.apt
 options:
   names:
     description: Names of packages, without versions and architectures.
@@ -41,13 +45,6 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: Reports missing packages.
-    support: full
-  diff_mode:
-    description: Shows the missing packages and masks.
-    support: full
 """
 
 EXAMPLES = r"""

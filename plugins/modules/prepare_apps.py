@@ -21,7 +21,13 @@ description:
     that this collection did not create. Gathers the facts that the roles need where they have not been gathered. Warns of a
     clock that is an hour off.
   - The result is not logged, since the apps hold their secrets.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.reads
+  - flask_ops.production.common.action
+seealso:
+  - module: flask_ops.production.python_release
+  - module: flask_ops.production.app_slots
 options:
   name:
     description: The variable that holds the list. Without it, only the variables of the roles are checked.
@@ -40,13 +46,6 @@ options:
     description: Whether the host is checked as well. If V(false), there is no connection to it.
     type: bool
     default: true
-attributes:
-  check_mode:
-    description: Checks as always; it never changes anything.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -20,15 +20,17 @@ description:
   - If any step fails, the live release stays live. An incomplete release is built again by the next run. The module
     does not fail then, but completes the other apps, and returns the error in RV(failures).
   - Old releases are deleted, but never what the links C(current) and C(previous) point to.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.apps
+  - flask_ops.production.common.run
+  - flask_ops.production.common.changes
+  - flask_ops.production.common.action
+seealso:
+  - module: flask_ops.production.prepare_apps
+  - module: flask_ops.production.app_slots
+  - module: flask_ops.production.app_processes
 options:
-  apps:
-    description:
-      - The apps, as M(flask_ops.production.prepare_apps) returns them. Their users and directories must exist.
-      - The releases of an app whose state is V(absent) are removed.
-    type: list
-    elements: dict
-    required: true
   python:
     description: The interpreter that virtual environments are made from, by its path or its version.
     type: str
@@ -79,16 +81,8 @@ options:
     description: Set by the action plugin. By the app's name, what its build needs and nobody may see.
     type: dict
     default: {}
-  run:
-    description: Set by the action plugin, which identifies the run that holds the lock of an app.
-    type: dict
 attributes:
-  check_mode:
-    description: Reports the releases that would be built.
-    support: full
-  diff_mode:
-    description: Shows the release id before and after.
-    support: full
+  diff_mode: {details: Shows the ids of the releases.}
 """
 
 EXAMPLES = r"""

@@ -14,7 +14,11 @@ description:
     it. The one in use is not touched until the new one is complete.
   - Rebuilds it when the packages change, or when its Python interpreter is removed.
   - No package is built from its source.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.changes
+seealso:
+  - module: ansible.builtin.pip
 options:
   name:
     description: Name of the program.
@@ -34,12 +38,7 @@ options:
     type: str
     default: /usr/bin/python3
 attributes:
-  check_mode:
-    description: Reports whether the environment would be built.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
+  diff_mode: {support: none}
 """
 
 EXAMPLES = r"""

@@ -18,13 +18,13 @@ description:
   - A site can have its own certificate. It is refused if key and certificate do not match, if it has expired, is not
     valid yet, or lacks a name of the site, or when others than its owner and group can read the key. The site is then
     left unchanged, and the reason is in RV(failures). The link points to a copy.
-author: [the flask_ops.production authors (@flask-ops)]
+extends_documentation_fragment:
+  - flask_ops.production.common
+  - flask_ops.production.common.apps
+  - flask_ops.production.common.changes
+seealso:
+  - module: flask_ops.production.acme_certificates
 options:
-  apps:
-    description: The apps, as M(flask_ops.production.prepare_apps) returns them, without their secrets.
-    type: list
-    elements: dict
-    required: true
   force_self_signed:
     description: Names of the apps whose links point to the self-signed certificate again, although they have another.
     type: list
@@ -34,12 +34,7 @@ options:
     description: The unit that reads the files. A change is remembered for the next M(flask_ops.production.config_files).
     type: str
 attributes:
-  check_mode:
-    description: Reports the certificates that would be created.
-    support: full
-  diff_mode:
-    description: Keys are not shown.
-    support: none
+  diff_mode: {support: none, details: Keys are not shown.}
 """
 
 EXAMPLES = r"""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
+from ansible_collections.flask_ops.production.plugins.modules.config_files import FILE
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.zipapp import zipapp
 
 App = Mapping[str, t.Any]
@@ -22,21 +23,8 @@ Render = t.Callable[[str, dict[str, t.Any]], str]
 """Renders a template, given its file name and the variables it sees in addition to those of the task."""
 
 UNCHANGED = ("copy_of", "copy_changes", "target", "mode", "owner", "group")
-KEYS = {
-    "dest",
-    "path",
-    "src",
-    "content",
-    "zipapp",
-    "state",
-    "each",
-    "as",
-    "secret",
-    "copy_path",
-    "target_path",
-    "app_group",
-    *UNCHANGED,
-}
+KEYS = FILE.keys() - {"item", "binary"}
+"""What a task may give; the others are set here."""
 
 
 def described(files: list[dict[str, t.Any]], render: Render) -> tuple[list[dict], dict[str, str]]:

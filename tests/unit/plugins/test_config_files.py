@@ -14,7 +14,6 @@ from ansible_collections.flask_ops.production.plugins.module_utils._host.command
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
 from ansible_collections.flask_ops.production.plugins.modules import config_files
 from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
-from ansible_collections.flask_ops.production.plugins.plugin_utils._task import files
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import app_files, described
 
 SHOP: dict[str, Any] = {"name": "shop", "paths": {"site": "/etc/shop.conf", "key": "/srv/shop.key", "run": "/run/shop"}}
@@ -152,7 +151,6 @@ def test_the_module_knows_all_that_is_given_and_sent_to_it():
     }  # fmt: skip
     (entry,) = shown(everything)
     assert entry.keys() <= config_files.FILE.keys()
-    assert config_files.FILE.keys() - {"item", "binary"} == files.KEYS
 
 
 # --- the module -------------------------------------------------------------------------------------------------------
