@@ -5,12 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: bcrypt_hashes
-short_description: Passwords as bcrypt hashes, the same ones as long as they fit
+short_description: Hash passwords with bcrypt, and keep hashes that match
 version_added: 0.1.0
 author: [the flask_ops.production authors (@flask-ops)]
 description:
-  - Hashes each password. Another hash of the same password would be another text, and a change at each run. So a hash
-    that is stored already and fits the password is kept.
+  - Hashes each password. A new hash of the same password is another text, which would be a change at each run, so a
+    stored hash that matches the password is kept.
+  - Fails if the controller has no library for bcrypt.
   - Before ansible-core 2.21, needs libpass and bcrypt on the controller; or passlib, which works with a bcrypt older than 4.1.
 positional: _input, stored
 options:
@@ -19,7 +20,7 @@ options:
     type: dict
     required: true
   stored:
-    description: The hashes that are there, by name.
+    description: The stored hashes, by name.
     type: dict
     default: {}
 """

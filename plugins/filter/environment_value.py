@@ -5,11 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: environment_value
-short_description: A value as systemd's EnvironmentFile takes it
+short_description: Quote a value for systemd's EnvironmentFile
 version_added: 0.1.0
 author: [the flask_ops.production authors (@flask-ops)]
 description:
   - Quotes a text so that systemd hands exactly this text to the process, as systemd.exec(5) describes the syntax.
+  - Fails if the text has a null character.
   - A number or a boolean becomes JSON, which is what Flask's C(from_prefixed_env) reads. V(true) stays true; a Python
     style C(True) would be a text.
 positional: _input

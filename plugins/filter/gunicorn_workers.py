@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: gunicorn_workers
-short_description: The number of gunicorn workers for one app of a host
+short_description: Compute the number of gunicorn workers for one app of a host
 version_added: 0.1.0
 author: [the flask_ops.production authors (@flask-ops)]
 description:
@@ -13,6 +13,7 @@ description:
     what is left after a reserve of a quarter, or of 256 MiB where that is more, shared between all apps of the host
     and their two slots, and no more than the app's own limit.
   - The smallest of these, and at least 1.
+  - Fails if a fact is missing.
 positional: _input
 options:
   _input:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: without_secrets
-short_description: Prepared apps without the values of their secrets
+short_description: Remove the values of secrets from prepared apps
 version_added: 0.1.0
 author: [the flask_ops.production authors (@flask-ops)]
 description:

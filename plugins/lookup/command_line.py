@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: command_line
-short_description: A variable that was given on the command line
+short_description: Return a variable that was given on the command line
 version_added: 0.1.0
 author: [the flask_ops.production authors (@flask-ops)]
 description:
-  - Returns the value that C(-e) gave to a variable. A variable of this name in the inventory is not looked at, for it may
-    belong to somebody else.
+  - Returns the value that C(-e) gave to a variable. A variable of this name in the inventory is ignored,
+    since it may belong to something else.
 options:
   _terms:
     description: Names of variables.
