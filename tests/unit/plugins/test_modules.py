@@ -17,7 +17,7 @@ def test_the_options_of_an_action_plugin_are_the_documented_ones(name: str):
     documented = yaml.safe_load(import_module(f"{COLLECTION}.modules.{name}").DOCUMENTATION)["options"]
     for option in documented.values():
         del option["description"]
-    assert import_module(f"{COLLECTION}.action.{name}").OPTIONS == documented
+    assert documented == import_module(f"{COLLECTION}.action.{name}").OPTIONS
 
 
 def test_module_defaults_reach_every_module():
