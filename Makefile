@@ -1,4 +1,4 @@
-# The one front door. Anything longer than a line lives in a script under tests/.
+# Every command for developers. Anything longer than a line is a script under tests/.
 # `make lint unit` may be combined; PYTHON3=python3.13 chooses another Python.
 PYTHON3 ?= python3
 RUN := $(PYTHON3) tests/env.py
@@ -47,7 +47,7 @@ hosts: ## list the test hosts
 host-stop: ## stop a test host: NAME=web1
 	@$(PYTHON3) tests/hosts down $(or $(NAME),$(error Which host? See `make hosts`))
 
-bench: ## measure our speed beside that of other tools (half an hour on a quiet machine)
+bench: ## compare our speed with that of other tools (half an hour on a quiet machine)
 	$(RUN) python -m benchmarks
 
 bench-quick: ## a part of it (five minutes)

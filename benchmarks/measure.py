@@ -302,7 +302,7 @@ def requests(bench: Bench) -> None:
             what = f"{page} through HTTPS" if name != "bare gunicorn" else f"{page}, ours through HTTPS"
             units = (shown(mine, "/s"), shown(theirs, "/s"))
             bench.figures.append(Figure(what, name, ratios(mine, theirs), target, False, *units))
-    bench.traffic["HTTP, which leads to HTTPS"] = {"ours": asdict(traffic.wrk(f"http://{DOMAIN}/", long))}
+    bench.traffic["HTTP, redirected to HTTPS"] = {"ours": asdict(traffic.wrk(f"http://{DOMAIN}/", long))}
     if not bench.quick:
         overloaded(bench, ours)
     traffic.stop_peers(host)

@@ -1,4 +1,4 @@
-"""What the tests of all scenarios share: fixtures, and the host's journal beside every failure."""
+"""Fixtures for the tests of all scenarios, and the host's journal with every failure."""
 
 from __future__ import annotations
 

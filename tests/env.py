@@ -84,7 +84,7 @@ def install_pins() -> None:
         sys.exit(f"{PINS} does not pin uv: run `make pins`.")
     uv_only = VENV / "uv.txt"
     uv_only.write_text(uv_pin[0])
-    certificates = {"UV_SYSTEM_CERTS": "1"}  # a company's own authority is trusted as by any other program
+    certificates = {"UV_SYSTEM_CERTS": "1"}  # a company's own CA is trusted as by any other program
     if SYSTEM_CERTIFICATES.exists():
         certificates["PIP_CERT"] = str(SYSTEM_CERTIFICATES)
     environment = variables() | certificates

@@ -1,4 +1,4 @@
-"""What gunicorn serves in this scenario: it tells what it was asked, and misbehaves when asked to."""
+"""What gunicorn serves in this scenario: it returns the request as JSON, and misbehaves on request."""
 
 import json
 import time
@@ -16,14 +16,14 @@ def app(environ, start_response):
     while chunk := environ["wsgi.input"].read(65536):
         length += len(chunk)
     headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    told = {
+    shown = {
         "path": environ["RAW_URI"],
         "decoded": path,
         "scheme": environ["wsgi.url_scheme"],
         "headers": headers,
         "length": length,
     }
-    answer = json.dumps(told).encode()
+    answer = json.dumps(shown).encode()
     extra = [("X-Frame-Options", "DENY")] if path == "/own-headers" else []
     extra += [("Set-Cookie", f"c{number}={'x' * 1000}") for number in range(int(query.get("cookies", ["0"])[0]))]
     if path == "/report":
@@ -37,8 +37,8 @@ def app(environ, start_response):
 
 def events(path, start_response):
     """Three server-sent events, half a second apart."""
-    told = [("X-Accel-Buffering", "no")] if path == "/events-told-by-header" else []
-    start_response("200 OK", [("Content-Type", "text/event-stream"), *told])
+    more = [("X-Accel-Buffering", "no")] if path == "/events-by-header" else []
+    start_response("200 OK", [("Content-Type", "text/event-stream"), *more])
     for number in range(3):
         yield f"data: {number}\n\n".encode()
         time.sleep(0.5)

@@ -6,7 +6,6 @@ proof that it notices: samples that break it, as changes to the sound small coll
 
 from __future__ import annotations
 
-import ast
 import json
 import posixpath
 import re
@@ -15,8 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
-
-import yaml
 
 from tests.contract.tree import Tree, pairs
 
@@ -138,7 +135,7 @@ def _differences(first: dict[str, Any], second: dict[str, Any], above: str = "")
 
 @promise(({"roles/web/templates/web.conf.j2": "listen {{ web_port }};\n"}, "roles/web/templates/web.conf.j2"))
 def templates_say_who_manages_the_file(tree: Tree) -> Complaints:
-    """Whoever opens the file on a server must see that changes are lost. JSON has no comments."""
+    """A person who opens the file on a server must see that changes are lost. JSON has no comments."""
     for path in tree.files("roles/*/templates/*.j2"):
         if not path.endswith(".json.j2") and MARKER not in "".join(tree.text(path).splitlines()[:5]):
             yield f"{path} does not begin with a comment that says '{MARKER}: changes made here are lost.'"
@@ -450,33 +447,24 @@ def nothing_is_copied_between_scenarios(tree: Tree) -> Complaints:
 
 
 @promise(
-    ({"plugins/filter/plain.py": "EXAMPLES = 'x'\nRETURN = '{a: {}}'\n"}, "has no DOCUMENTATION"),
-    (
-        {"plugins/filter/plain.py": "DOCUMENTATION = 'name: other'\nEXAMPLES = 'plain'\nRETURN = '{a: {}}'\n"},
-        "documents 'other'",
-    ),
-    (
-        {"plugins/filter/plain.py": "DOCUMENTATION = 'name: plain'\nEXAMPLES = 'plain'\nRETURN = '{a: {}}'\n"},
-        "no example uses flask_ops.production.plain",
-    ),
+    ({"plugins/filter/plain.py": "EXAMPLES = 'plain'\nRETURN = '{a: {}}'\n"}, "no example uses flask_ops"),
+    ({"plugins/filter/plain.py": "EXAMPLES = 'flask_ops.production.plain'\n"}, "has no RETURN"),
     ({"plugins/action/lonely.py": ""}, "plugins/modules/lonely.py, which documents it, is missing"),
 )
 def plugins_are_documented(tree: Tree) -> Complaints:
-    """A plugin says what it takes and returns, with examples under its full name. An action plugin is
-    documented by the module of its name."""
-    for path in tree.files("plugins/action/*.py", "plugins/filter/*.py", "plugins/lookup/*.py", "plugins/modules/*.py"):
-        kind, name = path.removesuffix(".py").split("/")[1:]
-        if kind == "action" and not tree.has(f"plugins/modules/{name}.py"):
-            yield f"{path}: plugins/modules/{name}.py, which documents it, is missing"
-        if kind in ("filter", "lookup", "modules", "test"):
-            texts = _strings(tree.text(path))
-            for missing in sorted({"DOCUMENTATION", "EXAMPLES", "RETURN"} - texts.keys()):
-                yield f"{path} has no {missing}"
-            documented = yaml.safe_load(texts.get("DOCUMENTATION", "")) or {}
-            if documented and name not in (documented.get("name"), documented.get("module")):
-                yield f"{path} documents {documented.get('name') or documented.get('module')!r}"
-            if f"flask_ops.production.{name}" not in texts.get("EXAMPLES", ""):
-                yield f"{path}: no example uses flask_ops.production.{name}"
+    """What neither antsibull-docs nor the sanity tests ask of a plugin: what it returns, examples under its full name, and a
+    module that documents each action plugin."""
+    for path in tree.files("plugins/action/*.py"):
+        if not tree.has(module := path.replace("/action/", "/modules/")):
+            yield f"{path}: {module}, which documents it, is missing"
+    for path in tree.files("plugins/filter/*.py", "plugins/lookup/*.py", "plugins/modules/*.py"):
+        texts = dict(
+            re.findall(r'^(EXAMPLES|RETURN) = (?:r?"""|\')(.*?)(?:"""|\'$)', tree.text(path), re.DOTALL | re.MULTILINE)
+        )
+        if not texts.get("RETURN", "").strip():
+            yield f"{path} has no RETURN"
+        if (name := f"flask_ops.production.{path.split('/')[-1][:-3]}") not in texts.get("EXAMPLES", ""):
+            yield f"{path}: no example uses {name}"
 
 
 @promise(
@@ -500,17 +488,6 @@ def modes_do_not_depend_on_the_umask(tree: Tree) -> Complaints:
         reads_only = path.endswith(("_info.py", "_facts.py"))
         if path.startswith("plugins/modules/") and main and not reads_only and "set_umask()" not in main[2]:
             yield f"{path}: main() does not begin with set_umask()"
-
-
-def _strings(source: str) -> dict[str, str]:
-    """The module-level names that hold a text which is not empty."""
-    return {
-        target.id: node.value.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        for target in node.targets
-        if isinstance(target, ast.Name) and node.value.value.strip()
-    }
 
 
 # --- Documentation -------------------------------------------------------------------------------
@@ -583,6 +560,11 @@ def defaults_in_tables_are_those_of_the_specs(tree: Tree) -> Complaints:
 BLOCKS = re.compile(r"^( *)(```+)(?:console|sh|bash)?\n(.*?)^\1\2", re.MULTILINE | re.DOTALL)
 OTHER_BLOCKS = re.compile(r"^( *)(```+)(?!console|sh\b|bash)\w+\n.*?^\1\2", re.MULTILINE | re.DOTALL)
 COMMANDS = "tests/contract/commands.yml"
+A_TEST = "def test_up(): ...\n"
+BY_A_TEST: dict[str, str | None] = {
+    "README.md": "```\nuptime\n```\n",
+    COMMANDS: "by_a_test: [{command: uptime, test: 'tests/test_up.py::test_up', words: uptime()}]\n",
+}
 
 
 @promise(
@@ -591,7 +573,7 @@ COMMANDS = "tests/contract/commands.yml"
     ({"README.md": "```\nansible-playbook -i x flask_ops.production.stie\n```\n"}, "playbooks/stie.yml is not there"),
 )
 def commands_in_the_documentation_exist(tree: Tree) -> Complaints:
-    """There are the targets of make, the scenarios and the playbooks that a reader is told to use."""
+    """The targets of make, the scenarios and the playbooks in the documentation exist."""
     targets = set(re.findall(r"^([a-z-]+):", tree.text("Makefile"), re.MULTILINE)) if tree.has("Makefile") else set()
     for path in tree.files("*.md"):
         commands = "\n".join(_commands(tree.text(path)))
@@ -609,30 +591,9 @@ def commands_in_the_documentation_exist(tree: Tree) -> Complaints:
     ({"docs/a.md": "```yaml\na: 1\n```\n\n- Type:\n\n  ```\n  uptime\n  ```\n"}, "docs/a.md: 'uptime' is not in"),
     ({COMMANDS: "on_the_server: [uptime]\n"}, "no page shows 'uptime'"),
     ({COMMANDS: "not_tested: [{command: up.*, reason: x}]\n"}, "no page shows 'up.*'"),
-    (
-        {
-            "README.md": "```\nuptime\n```\n",
-            COMMANDS: "by_a_test: [{command: uptime, test: 'tests/test_up.py::test_up', words: uptime()}]\n",
-            "tests/test_up.py": "def test_up():\n    down()\n\n\ndef test_other():\n    uptime()\n",
-        },
-        "tests/test_up.py::test_up, which is to run 'uptime', does not have 'uptime()'",
-    ),
-    (
-        {
-            "README.md": "```\nuptime\n```\n",
-            COMMANDS: "by_a_test: [{command: uptime, test: 'tests/test_up.py::test_up', words: uptime()}]\n",
-            "tests/test_up.py": "@pytest.mark.skip\ndef test_up():\n    uptime()\n",
-        },
-        "tests/test_up.py::test_up is skipped",
-    ),
-    (
-        {
-            "README.md": "```\nuptime\n```\n",
-            COMMANDS: "by_a_test: [{command: uptime, test: 'tests/test_up.py::test_up', words: uptime()}]\n",
-            "tests/test_up.py": "# def test_up():\n#    up()\n",
-        },
-        "tests/test_up.py::test_up is no test or fixture",
-    ),
+    ({**BY_A_TEST, "tests/test_up.py": f"{A_TEST}def test_other():\n    uptime()\n"}, "does not have 'uptime()'"),
+    ({**BY_A_TEST, "tests/test_up.py": "@pytest.mark.skip\ndef test_up():\n    uptime()\n"}, "::test_up is skipped"),
+    ({**BY_A_TEST, "tests/test_up.py": "# def test_up():\n#    uptime()\n"}, "::test_up is no test"),
 )
 def commands_in_the_documentation_are_tested(tree: Tree) -> Complaints:
     """Each command that a reader is asked to type is run by a test, or there is a reason why not."""
@@ -648,65 +609,57 @@ def commands_in_the_documentation_are_tested(tree: Tree) -> Complaints:
         if not any(re.fullmatch(pattern, command) for command in shown):
             yield f"{COMMANDS}: no page shows {name!r}"
     for entry in tested:
-        body = tree.function(entry["test"])
-        if body is None:
-            yield f"{COMMANDS}: {entry['test']} is no test or fixture"
-        elif re.search(r"^@pytest\.mark\.(skip|xfail)\b", body, re.MULTILINE):
-            yield f"{COMMANDS}: {entry['test']} is skipped"
-        elif entry["words"] not in body:
+        if fault := _fault_of(tree, entry["test"]):
+            yield f"{COMMANDS}: {entry['test']} {fault}"
+        elif entry["words"] not in (tree.function(entry["test"]) or ""):
             yield f"{COMMANDS}: {entry['test']}, which is to run {entry['command']!r}, does not have {entry['words']!r}"
 
 
 FINDINGS = "tests/findings.yml"
-A_TEST = "def test_up(): ...\n"
 
 
 @promise(
-    ({FINDINGS: "A: [{id: A-1, finding: x}]\n"}, "A-1 has neither a test nor a reason"),
-    ({FINDINGS: "A: [{id: A-1, finding: x, reason: ' '}]\n"}, "A-1 has neither a test nor a reason"),
-    ({FINDINGS: "A: [{id: A-1, finding: '', reason: x}]\n"}, "A-1 has no words"),
-    ({FINDINGS: "A: [{id: A-1, finding: x, reason: x}, {id: A-1, finding: y, reason: y}]\n"}, "A-1 is there twice"),
-    ({FINDINGS: "A: [{id: A-1, finding: x, reason: x}, {id: A-3, finding: y, reason: y}]\n"}, "A-2 is missing"),
-    ({FINDINGS: "A: [{id: B-1, finding: x, reason: x}]\n"}, "B-1 is not of the part A"),
-    ({FINDINGS: "A: [{id: A-1, finding: x, test: [tests/test_up.py]}]\n"}, "A-1: tests/test_up.py is no test"),
+    ({FINDINGS: "a: {1 x: ''}\n"}, "a 1 has neither a test nor a reason"),
+    ({FINDINGS: "a: {1 x: by design, 1 y: by design}\n"}, "a 1 is there twice"),
+    ({FINDINGS: "a: {1 x: by design, 3 y: by design}\n"}, "a 2 is missing"),
+    ({FINDINGS: "a: {1 x: [tests/test_up.py]}\n"}, "a 1: tests/test_up.py is no test"),
     (
         {
-            FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up', 'tests/test_up.py::test_down']}]\n",
+            FINDINGS: "a: {1 x: ['tests/test_up.py::test_up', 'tests/test_up.py::test_down']}\n",
             "tests/test_up.py": A_TEST,
         },
-        "A-1: tests/test_up.py::test_down is no test",
+        "a 1: tests/test_up.py::test_down is no test",
     ),
     (
         {
-            FINDINGS: "A: [{id: A-1, finding: x, test: ['tests/test_up.py::test_up']}]\n",
+            FINDINGS: "a: {1 x: ['tests/test_up.py::test_up']}\n",
             "tests/test_up.py": f"@pytest.mark.skip\n{A_TEST}",
         },
-        "A-1: tests/test_up.py::test_up is skipped",
+        "a 1: tests/test_up.py::test_up is skipped",
     ),
 )
 def every_finding_has_a_test_or_a_reason(tree: Tree) -> Complaints:
     """Every fault that was found once is in the table, with the tests that would find it again, or with a reason."""
     for part, rows in (tree.yaml(FINDINGS) or {}).items():
-        ids = [row["id"] for row in rows]
-        yield from (
-            f"{FINDINGS}: {name} is there twice" for name in sorted({name for name in ids if ids.count(name) > 1})
-        )
-        found = {name: re.fullmatch(rf"{part}-(\d+)(\.\d+)?", name) for name in ids}
-        yield from (f"{FINDINGS}: {name} is not of the part {part}" for name, match in found.items() if not match)
-        numbers = {int(match.group(1)) for match in found.values() if match}
-        missing = set(range(1, max(numbers, default=0))) - numbers
-        yield from (f"{FINDINGS}: {part}-{number} is missing" for number in sorted(missing))
-        for row in rows:
-            if not row.get("finding"):
-                yield f"{FINDINGS}: {row['id']} has no words"
-            if not row.get("test") and not str(row.get("reason") or "").strip():
-                yield f"{FINDINGS}: {row['id']} has neither a test nor a reason"
-            for test in row.get("test") or []:
-                body = tree.function(test) if "::test_" in test else None
-                if body is None:
-                    yield f"{FINDINGS}: {row['id']}: {test} is no test"
-                elif re.search(r"^@pytest\.mark\.(skip|xfail)\b", body, re.MULTILINE):
-                    yield f"{FINDINGS}: {row['id']}: {test} is skipped"
+        numbers = [key.split()[0] for key in rows]
+        for number in sorted({number for number in numbers if numbers.count(number) > 1}):
+            yield f"{FINDINGS}: {part} {number} is there twice"
+        known = {int(number.split(".")[0]) for number in numbers}
+        yield from (f"{FINDINGS}: {part} {number} is missing" for number in range(1, max(known)) if number not in known)
+        for number, tests in zip(numbers, rows.values(), strict=True):
+            if not tests:
+                yield f"{FINDINGS}: {part} {number} has neither a test nor a reason"
+            for test in tests if isinstance(tests, list) else []:
+                if fault := _fault_of(tree, test, "test_"):
+                    yield f"{FINDINGS}: {part} {number}: {test} {fault}"
+
+
+def _fault_of(tree: Tree, test: str, prefix: str = "") -> str | None:
+    """Why a test, given as `tests/test_x.py::test_y`, shows nothing."""
+    body = tree.function(test) if f"::{prefix}" in test else None
+    if body is None:
+        return "is no test"
+    return "is skipped" if re.search(r"^@pytest\.mark\.(skip|xfail)\b", body, re.MULTILINE) else None
 
 
 def _commands(page: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ HOST = "demo"
 DOMAIN = "demo.flask-ops.test"
 HOSTS = ["python3", "tests/hosts"]
 
-TOLD = """
+SUMMARY = """
 {url} answers:
 
 {answer}
@@ -58,7 +58,7 @@ def up() -> None:
     certificate.write_text(run(*ssh, "sudo cat /etc/nginx/certificates/demo/fullchain.pem"))
     url = f"https://{DOMAIN}/"
     print(
-        TOLD.format(
+        SUMMARY.format(
             url=url,
             answer=ask(url, certificate),
             address=ssh[-1].partition("@")[2],

@@ -1,4 +1,4 @@
-"""What these tests share: a server with one app in traffic, and playbooks that are run against it, or killed."""
+"""A server with one live app, and playbooks that are run against it, or killed."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ class Trial:
 
     def load(self, requests: int) -> AbstractContextManager[Load]:
         """Clients that keep asking, for as long as the runs take."""
-        address = self.host.told["address"]
+        address = self.host.facts["address"]
         certificate = self.directory / "demo.crt"
         certificate.write_text(certificate_of(address, DOMAIN))
-        return demo_load(DOMAIN, address, certificate, requests, max_seconds=1800)
+        return demo_load(DOMAIN, address, certificate, requests=requests, max_seconds=1800)
 
 
 @pytest.fixture(scope="module")

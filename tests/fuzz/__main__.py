@@ -96,9 +96,9 @@ def units(out: Path) -> dict[str, list[list[str]]]:
     assert text.count(line) == 1
     for number in range(UNITS):
         several = some(commands, SEVERAL // 2)
-        told = "".join(f"ExecStart={command_line(process | {'command': command})}\n" for command in several)
+        directives = "".join(f"ExecStart={command_line(process | {'command': command})}\n" for command in several)
         unit = f"fuzz-{number}.service"
-        (out / "units" / unit).write_text(text.replace(line, told))
+        (out / "units" / unit).write_text(text.replace(line, directives))
         expected[unit] = [["/usr/bin/env", *shlex.split(command)] for command in several]
     return expected
 

@@ -1,4 +1,4 @@
-"""Have the files beside this one read by nginx, systemd and logrotate, and print what they were read as otherwise.
+"""Have nginx, systemd and logrotate read the files in this directory, and print every value that they read differently.
 
 Runs on a host, as root. Needs nothing but Python. What it makes, it removes.
 """
@@ -23,7 +23,7 @@ def run(*command: str | Path) -> tuple[int, str]:
 
 
 def nginx() -> list[str]:
-    """Everything that nginx finds wrong. All paths lead to this directory, and nothing is opened elsewhere."""
+    """Everything that nginx finds wrong. All paths are changed to this directory, and nothing is opened elsewhere."""
     here, pair = HERE / "nginx", [HERE / "privkey.pem", HERE / "fullchain.pem"]
     (HERE / "log").mkdir(exist_ok=True)
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=fuzz",
@@ -85,7 +85,7 @@ def units(expected: dict[str, list[list[str]]]) -> list[str]:
 
 
 def variables(expected: dict[str, str]) -> list[str]:
-    """Variables that a service gets otherwise than they were meant, not at all, or besides."""
+    """Variables that a service gets with another value, does not get, or gets in addition."""
     said = subprocess.run(
         ["systemd-run", "--quiet", "--wait", "--pipe", f"--property=EnvironmentFile={HERE}/environment", "env", "-0"],
         capture_output=True, check=False,

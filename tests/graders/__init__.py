@@ -17,7 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parents[1] / ".venv" / "graders"
-AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+CA_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def environment(name: str) -> Path:
@@ -34,28 +34,28 @@ def environment(name: str) -> Path:
     return place
 
 
-def gixy(name: str, dump: Path) -> list[dict[str, Any]]:
-    """What gixy-ng or gixy-next finds in the output of `nginx -T`."""
-    command: list[str | Path] = [environment(name) / "bin" / "gixy", "-f", "json", dump]
+def gixy(dump: Path) -> list[dict[str, Any]]:
+    """What gixy finds in the output of `nginx -T`."""
+    command: list[str | Path] = [environment("gixy") / "bin" / "gixy", "-f", "json", dump]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
-def sslyze(domain: str, authority: Path) -> subprocess.CompletedProcess[str]:
+def sslyze(domain: str, ca_certificate: Path) -> subprocess.CompletedProcess[str]:
     """Compare the TLS of a site with TLSRef's guidelines. Status 0: it complies."""
     command: list[str | Path] = [
         *(environment("sslyze") / "bin" / "sslyze", "--custom_tls_config", HERE / "tlsref-6.0-intermediate.json"),
-        *("--certinfo_ca_file", authority, f"{domain}:443"),
+        *("--certinfo_ca_file", ca_certificate, f"{domain}:443"),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def observatory(domain: str, authority: Path) -> dict[str, Any]:
+def observatory(domain: str, ca_certificate: Path) -> dict[str, Any]:
     """What the MDN HTTP Observatory says about a site: grade, score, and each of its tests."""
     place, environ = node("observatory")
     scanner = place / "node_modules" / "@mdn" / "mdn-http-observatory"
     # The list of preloaded names would be fetched from somebody's server.
     (scanner / "conf" / "hsts-preload.json").write_text("{}")
-    trusting = {"NODE_EXTRA_CA_CERTS": str(authority)}
+    trusting = {"NODE_EXTRA_CA_CERTS": str(ca_certificate)}
     scan: list[str | Path] = ["node", scanner / "src" / "scan.js", domain]
     done = subprocess.run(scan, cwd=place, env=environ | trusting, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -76,7 +76,7 @@ def node(name: str) -> tuple[Path, dict[str, str]]:
     lock = HERE / name / "package-lock.json"
     if not place.exists() or (place / "package-lock.json").read_bytes() != lock.read_bytes():
         shutil.copytree(HERE / name, place, dirs_exist_ok=True)
-        trusting = {"NODE_EXTRA_CA_CERTS": str(AUTHORITIES)} if AUTHORITIES.exists() else {}
+        trusting = {"NODE_EXTRA_CA_CERTS": str(CA_CERTIFICATES)} if CA_CERTIFICATES.exists() else {}
         install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         subprocess.run(install, cwd=place, env=environ | trusting, check=True)
     return place, environ

@@ -7,16 +7,15 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import host as hosts
 from . import image
-from .engine import Engine, needs_namespace
+from .engine import Engine
 from .inventory import as_data, as_yaml
-from .machine import PROGRAMS_PATH, Machine
-from .state import HostsError, run
+from .machine import Machine
+from .state import HostsError
 
 NEED_ROOT = ("up", "clone", "down", "list", "reboot", "purge")
 
@@ -43,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("up", help="have a host running and print an inventory for it")
     command.add_argument("name", metavar="NAME")
     command.add_argument("--dist", type=int, choices=sorted(image.SUITES), default=max(image.SUITES))
-    command.add_argument("--domain", action="append", metavar="D", help="a name that leads to the host; repeatable")
+    command.add_argument("--domain", action="append", metavar="D", help="a name of the host in DNS; repeatable")
     command.add_argument("--json", action="store_true", help="print data for programs instead")
     command.set_defaults(run=up)
 
@@ -73,8 +72,6 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("purge", help="remove the hosts, the images, the keys: all but the packages")
     command.set_defaults(run=purge)
 
-    command = commands.add_parser("doctor", help="show what was found out about this machine")
-    command.set_defaults(run=doctor)
     return top
 
 
@@ -100,7 +97,7 @@ def clone(options: argparse.Namespace) -> None:
 
 
 def inventory(options: argparse.Namespace) -> None:
-    """Tell how to reach hosts, without looking whether they answer."""
+    """Print how to reach hosts, without checking that they answer."""
     known = {host.name: host for host in hosts.load_all()}
     if unknown := set(options.names) - set(known):
         raise HostsError(f"{', '.join(sorted(unknown))}: no such host")
@@ -115,35 +112,20 @@ def show(options: argparse.Namespace) -> None:
     """List the hosts."""
     engine = Engine(Machine.detect())
     engine.prepare()
-    rows = [
-        as_data(host) | {"state": state(engine, host), "age": int(time.time() - host.known_hosts.stat().st_mtime)}
-        for host in hosts.load_all()
-    ]
+    rows = [as_data(host) | {"state": state(engine, host)} for host in hosts.load_all()]
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    for row in ("NAME", "DIST", "ADDRESS", "STATE", "AGE"), *map(table_row, rows):
-        print("{:<24} {:<5} {:<16} {:<8} {}".format(*row).rstrip())
+    columns = ("name", "dist", "address", "state")
+    for row in [{column: column.upper() for column in columns}, *rows]:
+        print("{:<24} {:<5} {:<16} {}".format(*(row[column] for column in columns)))
 
 
 def state(engine: Engine, host: hosts.Host) -> str:
-    """Say how a host is."""
+    """Return the state of a host."""
     if not hosts.running(engine, host.name):
         return "dead"
     return "up" if hosts.port_open(host) else "silent"
-
-
-def table_row(row: dict[str, object]) -> tuple[str, ...]:
-    """Prepare one line of the list."""
-    return (*(str(row[key]) for key in ("name", "dist", "address", "state")), duration(int(str(row["age"]))))
-
-
-def duration(seconds: int) -> str:
-    """Say how long, in one unit."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 def reboot(options: argparse.Namespace) -> None:
@@ -169,29 +151,3 @@ def purge(_: argparse.Namespace) -> None:
         hosts.down(engine, host.name)
     engine.prepare()
     engine.purge()
-
-
-def doctor(_: argparse.Namespace) -> int:
-    """Show what the machine is like."""
-    machine = Machine.detect()
-    facts = {
-        "cgroup tree": machine.cgroups + (" (podman gets a pure one of its own)" if needs_namespace(machine) else ""),
-        "CAP_SYS_RESOURCE": "yes" if machine.may_raise_limits else "no (limits of hosts stay at the hard limits)",
-        "hard limits": f"nofile {machine.nofile}, nproc {machine.nproc}",
-        "MTU": machine.mtu,
-        "extra authorities": ", ".join(path.name for path in machine.authorities) or "none",
-    }
-    for program in ("podman", "runc", "crun", "netavark", "mmdebstrap"):
-        facts[program] = version(program)
-    facts["missing"] = " ".join(machine.missing) or "nothing"
-    for name, value in facts.items():
-        print(f"{name + ':':<20} {value}")
-    return 1 if machine.missing else 0
-
-
-def version(program: str) -> str:
-    """Ask a program for its version."""
-    found = shutil.which(program, path=PROGRAMS_PATH)
-    if not found:
-        return "not here"
-    return (run(found, "--version", check=False).stdout.strip() or "here, but does not run for you").splitlines()[0]

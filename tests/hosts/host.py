@@ -40,7 +40,7 @@ class Host:
     address: str
     domains: tuple[str, ...] = ()
     authorities: str = ""
-    """Digest of the authorities that the host was told to trust."""
+    """Digest of the CA certificates that the host trusts."""
     user: str = image.USER
     port: int = PORT
 
@@ -66,7 +66,7 @@ class Host:
 
     @property
     def ssh_options(self) -> tuple[str, ...]:
-        """Trust exactly the key that the host was given, offer exactly the key that it was told about."""
+        """Trust exactly the key that the host was given, offer exactly the key that it accepts."""
         return (
             *("-o", f"UserKnownHostsFile={self.known_hosts}"),
             *("-o", "StrictHostKeyChecking=yes"),
@@ -123,7 +123,7 @@ def up(engine: Engine, name: str, dist: int, domains: tuple[str, ...] | None) ->
 
 
 def check_names(name: str, domains: Iterable[str]) -> None:
-    """Refuse names that cannot be names, and domains that lead to another host."""
+    """Refuse invalid names, and domains of another host."""
     wrong = [repr(text) for text, form in ((name, NAME), *((d, DOMAIN) for d in domains)) if not form.fullmatch(text)]
     if wrong:
         raise HostsError(f"No host name: {', '.join(wrong)} (lower-case letters, digits, dots and hyphens, please)")
@@ -276,9 +276,9 @@ def port_open(host: Host) -> bool:
 
 
 def trust_authorities(engine: Engine, host: Host) -> Host:
-    """Make the host trust the authorities that the machine trusts beyond the usual ones, as they are now.
+    """Install the machine's additional CA certificates on the host.
 
-    apt and most programs read the system's store; pip and uv bring stores of their own and are told to read it too.
+    apt and most programs read the system's store; pip and uv bring stores of their own and are configured to read it too.
     """
     texts = {path.name: path.read_text() for path in engine.machine.authorities}
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest() if texts else ""
@@ -296,7 +296,7 @@ def trust_authorities(engine: Engine, host: Host) -> Host:
 
 
 def give_domains(engine: Engine, host: Host, domains: tuple[str, ...]) -> Host:
-    """Make the domains lead to the host, from the machine and from the other hosts."""
+    """Resolve the domains to the host, on the machine and on the other hosts."""
     if domains != host.domains:
         # Aliases are given when a container joins the network, so let it join once more.
         with lock("engine"):

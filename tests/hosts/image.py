@@ -45,7 +45,7 @@ IMPORT = (
     *("--change", 'CMD ["/lib/systemd/systemd"]'),
     *("--change", "STOPSIGNAL SIGRTMIN+3"),
 )
-"""How the image starts, and which signal tells systemd to shut down."""
+"""How the image starts, and the signal that shuts systemd down."""
 
 
 def reference(dist: int) -> str:

@@ -1,4 +1,4 @@
-"""How other programs are told to reach the hosts."""
+"""Inventories of the hosts, for Ansible and other programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_yaml(hosts: Iterable[Host]) -> str:
 
 
 def ansible_variables(host: Host) -> dict[str, str | int]:
-    """Say it in Ansible's words."""
+    """The connection variables of Ansible."""
     return {
         "ansible_host": host.address,
         "ansible_user": host.user,
@@ -31,7 +31,7 @@ def ansible_variables(host: Host) -> dict[str, str | int]:
 
 
 def as_data(host: Host) -> dict[str, Any]:
-    """Say it in plain words, for programs."""
+    """The same as plain data, for programs."""
     return {
         "name": host.name,
         "address": host.address,

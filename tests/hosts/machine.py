@@ -95,7 +95,7 @@ def cgroup_tree(mounts: str) -> CgroupTree:
     """Tell the kind of control group tree from the text of /proc/mounts.
 
     Only "unified" (version 2 and nothing else) is what today's engines and systemd expect; "hybrid" has version 1
-    controllers beside it, "legacy" has those only.
+    controllers in addition, "legacy" has those only.
     """
     types = {target: kind for _, target, kind, *_ in (line.split() for line in mounts.splitlines() if line)}
     if types.get("/sys/fs/cgroup") == "cgroup2":

@@ -1,4 +1,4 @@
-"""The machine's /etc/hosts: domains that lead to a host from any program on the machine."""
+"""The machine's /etc/hosts: domains that resolve to a host on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HOSTS_FILE = Path("/etc/hosts")
 
 
 def publish(name: str, address: str, domains: Iterable[str]) -> None:
-    """Make the domains lead to the address; without domains, remove what was there for the host."""
+    """Resolve the domains to the address; without domains, remove the host's entries."""
     before = HOSTS_FILE.read_text()
     after = with_block(before, name, address, domains)
     if after != before:

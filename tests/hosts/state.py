@@ -33,7 +33,7 @@ def run(
     timeout: float | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and return its output; a failure is told with the command's own last words."""
+    """Run a command and return its output; a failure quotes the end of its output."""
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, env=env, check=False)
     except FileNotFoundError:

@@ -73,7 +73,7 @@ def reference(source: Path) -> None:
     destination.mkdir()
     command = ["antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--no-indexes", "--dest-dir"]
     subprocess.run([*command, destination, "flask_ops.production"], cwd=ROOT, check=True)
-    for page in destination.glob("*.rst"):  # the theme has a table of contents beside each page
+    for page in destination.glob("*.rst"):  # the theme has a table of contents of its own
         page.write_text(re.sub(r"^\.\. contents::\n(?: +.*\n)*", "", page.read_text(), flags=re.MULTILINE))
 
 

@@ -47,7 +47,7 @@ class TestHost:
     __test__ = False  # pytest: not a test
 
     name: str
-    told: dict[str, Any]
+    facts: dict[str, Any]
 
     @property
     def inventory(self) -> str:
@@ -57,12 +57,12 @@ class TestHost:
 
     @property
     def login(self) -> str:
-        return f"{self.told['user']}@{self.told['address']}"
+        return f"{self.facts['user']}@{self.facts['address']}"
 
     @property
     def ssh_options(self) -> list[str]:
-        trust = ["-o", f"UserKnownHostsFile={self.told['known_hosts']}", "-o", "StrictHostKeyChecking=yes"]
-        return ["-F", "none", *trust, "-o", "IdentitiesOnly=yes", "-i", self.told["identity_file"]]
+        trust = ["-o", f"UserKnownHostsFile={self.facts['known_hosts']}", "-o", "StrictHostKeyChecking=yes"]
+        return ["-F", "none", *trust, "-o", "IdentitiesOnly=yes", "-i", self.facts["identity_file"]]
 
     def ssh(self, command: str) -> str:
         return run("ssh", *self.ssh_options, self.login, command)
@@ -76,7 +76,7 @@ class TestHost:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         request = urllib.request.Request(
-            f"https://{self.told['domains'][0]}{path}", headers={"Accept": "application/json"}
+            f"https://{self.facts['domains'][0]}{path}", headers={"Accept": "application/json"}
         )
         with urllib.request.urlopen(request, context=context, timeout=30) as answer:
             return str(answer.read().decode())

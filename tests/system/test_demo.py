@@ -16,7 +16,7 @@ def test_the_demonstration_answers_and_a_second_one_changes_nothing():
     assert re.search(r"^demo .* changed=0 ", again, re.MULTILINE)
     assert '"scheme":"https"' in again
     assert "WARNING" not in again
-    for told in ("https://demo.flask-ops.test/ answers", "demo-blue.service", ":443", "/srv/demo/current", "curl "):
-        assert told in again
+    for words in ("https://demo.flask-ops.test/ answers", "demo-blue.service", ":443", "/srv/demo/current", "curl "):
+        assert words in again
     if not was_up:
         assert not re.search(r"^demo ", run("python3", "tests/hosts", "list"), re.MULTILINE)

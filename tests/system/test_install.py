@@ -103,14 +103,14 @@ def announced(play) -> Callable[..., None]:
     """Run a playbook in check mode, then for good: both must say the same of each task, and name the same files."""
 
     def both(playbook: str, *options: str) -> None:
-        checked, done = (told(play(playbook, "--diff", *more, *options)) for more in (["--check"], []))
+        checked, done = (tasks_of(play(playbook, "--diff", *more, *options)) for more in (["--check"], []))
         assert checked == done
         assert any("changed: " in line for line in done)
 
     return both
 
 
-def told(output: str) -> list[str]:
+def tasks_of(output: str) -> list[str]:
     """What a run says: each task and what came of it, and the files of which it shows a difference."""
     words = re.compile(r"^(TASK \[.*\]|(?:ok|changed|skipping|included): \[[\w.-]+\]|(?:---|\+\+\+) .*)", re.MULTILINE)
     return words.findall(output)

@@ -165,7 +165,7 @@ def test_another_value_in_the_environment_restarts_what_was_started_with_the_old
         assert "TOKEN=canary-11d0e4" in host.check_output(f"cat /proc/{after[WORKERS[0]]}/environ | tr '\\0' '\\n'")
 
 
-def test_a_worker_that_ends_at_once_is_taken_back_and_says_why(apply, pids, unit):
+def test_a_worker_that_exits_is_rolled_back_and_the_reason_is_reported(apply, pids, unit):
     before = pids()
     refused = apply(celery={"command": "celery --app nowhere worker", "start_seconds": 60}, rq={"stop_timeout": 60})
     assert refused.status != 0

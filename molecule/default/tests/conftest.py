@@ -1,19 +1,11 @@
-"""What the tests of the whole stack share: the demo app, versions of it, and clients that keep asking."""
+"""Fixtures for the tests of the whole stack: the demo app, versions of it, and load."""
 
-import contextlib
-import http.client
 import shutil
-import socket
-import ssl
-import threading
-import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.load import demo_load
+from tests.load import Plan, background_load, demo_load
 
 
 @pytest.fixture
@@ -47,55 +39,30 @@ def httpbin(site):
 
 @pytest.fixture
 def load(demo, tmp_path):
-    """Clients that keep asking for the demo app: GET and POST on kept connections, and a request of three seconds."""
+    """Load for the demo app: GET and POST on kept connections, and a request of three seconds."""
     certificate = tmp_path / "demo.crt"
     certificate.write_text(demo.certificate)
 
-    return lambda requests: demo_load(demo.name, demo.address, certificate, requests, max_seconds=240)
+    return lambda requests: demo_load(demo.name, demo.address, certificate, requests=requests, max_seconds=240)
 
 
 @pytest.fixture
 def visitors(address):
-    """`with visitors("demo.test.example") as seen:` visitors of these names, and how often each got which status.
+    """`with visitors("demo.test.example") as clients:` visitors who do not care whose app and certificate they get.
 
-    Half of them keep their connection, the others open one for each request. Whose site and certificate it is, they do not
-    care. A reload of nginx closes idle connections, also one that is about to be used: a browser tries again, and so do they.
+    A reload of nginx closes idle connections, also one that is about to be used: they send the request again, as browsers
+    do.
     """
-
-    def visit(name, keep, seen, done):
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        kept = None
-        while not done.is_set():
-            connection = kept or http.client.HTTPConnection(name, timeout=20)
-            try:
-                if not kept:
-                    plain = socket.create_connection((address, 443), timeout=20)
-                    connection.sock = context.wrap_socket(plain, server_hostname=name)
-                connection.request("GET", "/")
-                answer = connection.getresponse()
-                answer.read()
-                seen[name, answer.status] += 1
-            except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLError) as error:
-                if not kept:
-                    seen[name, type(error).__name__] += 1
-                connection.close()
-            kept = connection if keep and connection.sock else None
-            if not kept:
-                connection.close()
-            time.sleep(0.05)
-
-    @contextlib.contextmanager
-    def until_left(*names):
-        seen: Counter[tuple[str, object]] = Counter()
-        done = threading.Event()
-        with ThreadPoolExecutor() as pool:
-            visits = [pool.submit(visit, name, keep, seen, done) for name in names for keep in (True, True, False)]
-            try:
-                yield seen
-            finally:
-                done.set()
-        for ended in visits:
-            ended.result()
-
-    return until_left
+    return lambda name: background_load(
+        Plan(
+            f"https://{name}",
+            f"{address}:443",
+            clients=3,
+            requests=20,
+            post_path="",
+            long_path="",
+            max_seconds=600,
+            pause=0.05,
+            retry=True,
+        )
+    )

@@ -40,7 +40,7 @@ def change(source, text):
     ],
     ids=["fails", "hangs"],
 )
-def test_a_migration_that_goes_wrong_leaves_the_old_release_in_traffic(deploy, source, load, demo, options, said):
+def test_a_failed_migration_keeps_the_old_release_live(deploy, source, load, demo, options, said):
     before = demo.ask("/").json
     change(source, said)
     with load(1_000) as clients:
@@ -54,7 +54,7 @@ def test_a_migration_that_goes_wrong_leaves_the_old_release_in_traffic(deploy, s
     assert demo.ask("/").json["release"] != before["release"]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_switched(host, deploy, source, load, demo):
+def test_a_full_disk_is_reported_and_leaves_nothing_half_switched(host, deploy, source, load, demo):
     before = demo.ask("/").json
     (source / "demo_app" / "big.bin").write_bytes(os.urandom(4_000_000))
     with host.sudo():
@@ -100,7 +100,7 @@ def test_of_two_deploys_at_once_the_second_is_refused_by_name(host, deploy, sour
     assert report["failed"] == 0, report["failures"]
 
 
-def test_a_rollback_says_that_it_goes_behind_a_migration(host, play, deploy, source, demo):
+def test_a_rollback_behind_a_migration_is_reported(host, play, deploy, source, demo):
     before = demo.ask("/").json["release"]
     (source / "migrations" / "versions" / "0002_nothing.py").write_text(
         '"""Nothing."""\n\nrevision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n    pass\n'

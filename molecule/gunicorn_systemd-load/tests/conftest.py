@@ -1,6 +1,5 @@
 """What the tests of this scenario share: an app's slot, its switches, and clients that keep asking for it."""
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def once(host):
 
 @pytest.fixture
 def slot(host):
-    """`slot("of-sync")`: the slot that has the traffic."""
+    """`slot("of-sync")`: the live slot."""
 
     def get(name):
         with host.sudo():
@@ -31,7 +30,7 @@ def slot(host):
 
 @pytest.fixture
 def service(slot):
-    """`service("of-sync")`: the service of the slot in traffic."""
+    """`service("of-sync")`: the service of the live slot."""
     return lambda name: f"{name}-{slot(name)}.service"
 
 
@@ -55,21 +54,14 @@ def web(site):
 
 @pytest.fixture
 def load(web, tmp_path):
-    """`load("of-sync")`: clients that keep asking for an app until they are told to stop; not too hard."""
+    """`load("of-sync")`: clients that keep sending an app requests; not too many."""
 
-    def plan(name, **changes):
+    def start(name, **changes):
         asked = web(name)
         certificate = tmp_path / f"{name}.crt"
         certificate.write_text(asked.certificate)
-        gently = Plan(
-            url=f"https://{asked.name}",
-            connect=f"{asked.address}:443",
-            cafile=str(certificate),
-            clients=6,
-            requests=100,
-            pause=0.1,
-            max_seconds=1800,
-        )
-        return background_load(dataclasses.replace(gently, **changes))
+        gentle = {"clients": 6, "requests": 100, "pause": 0.1, "max_seconds": 1800}
+        plan = Plan(f"https://{asked.name}", f"{asked.address}:443", str(certificate), **gentle | changes)
+        return background_load(plan)
 
-    return plan
+    return start

@@ -280,13 +280,13 @@ def test_in_two_years_no_lifetime_ends_or_is_renewed_too_often_even_when_the_aut
     host.check_output("mkdir /root/years")
     put("/root/years/two_years.py", Path(__file__).parents[1].joinpath("two_years.py").read_text())
     host.check_output("sh -c 'echo \"@2027-01-01 00:00:00\" > /root/years/clock'")
-    told = host.check_output(
+    output = host.check_output(
         f"env LD_PRELOAD={library} FAKETIME_NO_CACHE=1 FAKETIME_TIMESTAMP_FILE=/root/years/clock "
         "/opt/flask-ops/certbot/bin/python /root/years/two_years.py %s",
         json.dumps(cases),
     )
     host.check_output("rm -r /root/years")
-    results = [json.loads(line) for line in told.splitlines()]
+    results = [json.loads(line) for line in output.splitlines()]
     assert len(results) == len(cases)
     for result in results:
         # Two runs of the timer are never more than 23 hours apart.

@@ -175,7 +175,7 @@ def test_a_port_that_is_taken_is_named_and_nginx_starts_when_it_is_free(host, ap
     assert echo.ask("/").status == 200
 
 
-def test_what_a_trusted_proxy_says_is_believed(host, apply, echo):
+def test_headers_of_a_trusted_proxy_are_used(host, apply, echo):
     network = f"{echo.address.rsplit('.', 1)[0]}.0/24"
     changed = apply(
         nginx_proxy_trusted_proxies=[network],

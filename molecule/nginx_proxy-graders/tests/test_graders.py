@@ -13,15 +13,15 @@ def platform(host):
 
 
 @pytest.fixture
-def authority(host, tmp_path):
-    """The certificate of the authority that prepare.yml has made on this host."""
+def ca_certificate(host, tmp_path):
+    """The certificate of the CA that prepare.yml has created on this host."""
     path = tmp_path / "ca.pem"
     path.write_text(host.file("/etc/ssl/test/ca.pem").content_string)
     return path
 
 
-def test_tls_complies_with_the_guidelines(platform, authority):
-    done = graders.sslyze(f"demo.{platform}.test.example", authority)
+def test_tls_complies_with_the_guidelines(platform, ca_certificate):
+    done = graders.sslyze(f"demo.{platform}.test.example", ca_certificate)
     assert done.returncode == 0, done.stdout
     assert "Compliant" in done.stdout
 
@@ -43,7 +43,7 @@ def test_testssl_rates_tls_a_plus(host, platform, record_property):
     record_property("testssl", f"{values['overall_grade']} {values['final_score']}")
     assert values["overall_grade"] == "A+"
     assert int(values["final_score"]) >= 90
-    # The certificate is of our own authority, which has no list of revoked ones, and is valid for 90 days. BREACH: the
+    # The certificate is of our own CA, which has no list of revoked ones, and is valid for 90 days. BREACH: the
     # answers are compressed; an app masks its secrets, or sends cookies to its own pages only (SameSite).
     reasoned = {"cert_revocation", "cert_expirationStatus", "BREACH", "DNS_CAArecord", "cert_chain_of_trust"}
     bad = {item["id"].split()[0] for item in found if item["severity"] in ("MEDIUM", "HIGH", "CRITICAL")}
@@ -51,9 +51,9 @@ def test_testssl_rates_tls_a_plus(host, platform, record_property):
 
 
 @pytest.mark.parametrize(("site", "least"), [("plain", 75), ("demo", 130)])
-def test_the_observatory_rates_the_headers(platform, authority, record_property, site, least):
+def test_the_observatory_rates_the_headers(platform, ca_certificate, record_property, site, least):
     if platform == "debian13":
         pytest.skip("rated on Debian 12; the headers are the same")
-    rated = graders.observatory(f"{site}.{platform}.test.example", authority)
+    rated = graders.observatory(f"{site}.{platform}.test.example", ca_certificate)
     record_property(f"observatory {site}", rated["scan"]["score"])
     assert rated["scan"]["score"] >= least, rated

@@ -1,4 +1,4 @@
-"""What a client gets from the front door, and what the app behind it gets."""
+"""What a client gets from nginx, and what the app behind it gets."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def test_http_is_redirected_to_the_same_page(echo):
     assert (answer.status, answer.headers["Location"]) == (301, "https://echo.test.example/a?b=c")
 
 
-def test_answers_for_a_certificate_authority_are_served_over_http(host, echo):
+def test_challenges_of_a_ca_are_served_over_http(host, echo):
     answers = "/var/lib/flask-ops/challenges/.well-known/acme-challenge"
     with host.sudo():
         host.check_output(f"mkdir -p {answers}")
@@ -239,7 +239,7 @@ def arrivals(site, path):
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("echo", "/events/"), ("echo", "/events-by-hand/"), ("streaming", "/events"), ("echo", "/events-told-by-header")],
+    [("echo", "/events/"), ("echo", "/events-by-hand/"), ("streaming", "/events"), ("echo", "/events-by-header")],
 )
 def test_events_arrive_one_by_one(site, name, path):
     first, second, third = arrivals(site(name, f"{name}.test.example"), path)
@@ -445,7 +445,7 @@ def test_every_request_is_a_line_of_json(host, echo):
     assert line["agent"] == 'a "quoted" \\ agent'
 
 
-def test_nginx_tells_its_counters_to_this_host_alone(host, echo):
+def test_nginx_shows_its_counters_to_this_host_alone(host, echo):
     assert "Active connections" in host.check_output("curl --silent --fail http://127.0.9.1:9112/nginx_status")
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((echo.address, 9112), timeout=10)
@@ -467,7 +467,7 @@ def test_more_requests_at_once_than_the_limit_are_refused(site):
     assert counted.ask("/").status == 200
 
 
-def test_a_limit_on_trial_refuses_nothing_and_tells_what_it_would(host, site):
+def test_a_dry_run_of_a_limit_refuses_nothing_and_logs_what_it_would_refuse(host, site):
     watched = site("watched", "watched.test.example")
     assert {watched.ask("/").status for _ in range(4)} == {200}
     with host.sudo():

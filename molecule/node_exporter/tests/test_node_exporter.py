@@ -62,13 +62,13 @@ def test_the_sandbox_does_not_distort_what_the_exporter_sees(host, metrics):
     found = metrics()
     mounts = [line.split() for line in host.file("/proc/1/mounts").content_string.splitlines()]
     read_only = {place: "ro" in options.split(",") for _, place, _, options, *_ in mounts}
-    told = {
+    written = {
         place: value
         for name, value in found.items()
         for place in re.findall('^node_filesystem_readonly.*mountpoint="(.*?)"', name)
     }
-    assert told
-    assert told == {place: read_only[place] for place in told}
+    assert written
+    assert written == {place: read_only[place] for place in written}
     failed = {name for name, value in found.items() if name.startswith("node_scrape_collector_success") and not value}
     # The pressure collector of Debian 13 wants a file that not every kernel has, sandbox or not.
     lacking = (
@@ -89,7 +89,7 @@ def test_the_collectors_are_those_of_the_list(metrics):
     }  # fmt: skip
 
 
-def test_the_app_its_last_deploy_its_units_and_versions_are_told(host, metrics):
+def test_the_app_its_last_deploy_its_units_and_versions_are_in_the_metrics(host, metrics):
     found = metrics()
     python = host.check_output("python3 -c 'import platform; print(platform.python_version())'")
     nginx = host.check_output("dpkg-query --show --showformat='${Version}' nginx")
@@ -142,24 +142,24 @@ def test_answers_are_counted_from_the_access_log_also_after_its_rotation(host, s
         name = f'flask_ops_response_duration_seconds_bucket{{app="shop",le="{le}"}}'
         return metrics()[name] - before.get(name, 0)
 
-    # The line that another nginx might have written tells no time.
+    # The line that another nginx might have written has no time.
     eventually(lambda: bucket("+Inf") == 5)
     assert bucket("0.25") <= 3
 
 
-def test_what_nginx_tells_is_passed_on(metrics):
+def test_the_counters_of_nginx_are_passed_on(metrics):
     found = metrics()
     assert found["nginx_up"] == 1
     assert found["nginx_http_requests_total"] > 0
 
 
-def test_what_gunicorn_sends_is_told_by_app_and_nothing_that_comes_from_elsewhere(host, address, site, metrics):
-    def told(name, least):
+def test_metrics_of_gunicorn_are_labelled_by_app_and_foreign_ones_are_dropped(host, address, site, metrics):
+    def reaches(name, least):
         def arrived():
             time.sleep(2)
             return metrics().get(name, -1) >= least
 
-        # collectd tells the figures of a minute at its end.
+        # collectd sends the figures of a minute at its end.
         eventually(arrived, 90)
 
     def elsewhere():
@@ -170,13 +170,13 @@ def test_what_gunicorn_sends_is_told_by_app_and_nothing_that_comes_from_elsewher
     teapots = 'gunicorn_responses_total{app="shop",code="418"}'
     before = metrics().get(teapots, 0)
     with host.sudo():
-        # It tells the number of its workers at its start, and when it changes.
+        # It sends the number of its workers at its start, and when it changes.
         host.check_output("systemctl restart shop-green.service")
     elsewhere()
     shop = site("shop", "shop.test.example")
     assert [shop.ask(path).status for path in ("/slow", "/teapot", "/teapot")] == [200, 418, 418]
-    told('gunicorn_request_duration_seconds{app="shop",percentile="99"}', 0.25)
-    told(teapots, before + 2)
+    reaches('gunicorn_request_duration_seconds{app="shop",percentile="99"}', 0.25)
+    reaches(teapots, before + 2)
     found = metrics()
     assert found[teapots] == before + 2
     assert found['gunicorn_requests_total{app="shop"}'] >= 3
@@ -185,7 +185,7 @@ def test_what_gunicorn_sends_is_told_by_app_and_nothing_that_comes_from_elsewher
     assert not [name for name in found if "critical" in name]
 
 
-def test_an_app_that_is_down_is_told_and_so_is_its_return(host, metrics):
+def test_an_app_that_is_down_is_reported_and_so_is_its_return(host, metrics):
     with host.sudo():
         host.check_output("systemctl stop shop-green.service")
         # systemd removed the link with the directory; the switch would leave it.

@@ -40,7 +40,7 @@ def prometheus(host):
 def instances(prometheus):
     """`instances("up == 1")`: the servers for which Prometheus has what is asked for; asked until it has both.
 
-    What it got from itself, before it was told of the servers, does not count.
+    What it scraped from itself, before it knew the servers, does not count.
     """
 
     def ask(query):

@@ -24,7 +24,7 @@ def test_an_archive_on_the_controller_is_unpacked_and_exporters_that_nobody_want
     assert host.process.get(comm="node_exporter").args.startswith(program)
     found = metrics()
     assert found['flask_ops_app_healthy{app="shop"}'] == 1
-    # What they told last is not told for ever.
+    # Their last values do not stay for ever.
     assert not [name for name in found if name.startswith(("nginx_", "flask_ops_responses", "gunicorn_"))]
     for name in ("nginx-exporter.service", "access-log-exporter.service", "gunicorn-exporter.service"):
         assert not host.service(name).is_running

@@ -49,13 +49,13 @@ def test_bytecode_is_compiled_since_nobody_can_write_it_later(host, release):
         assert host.check_output(f"find {release}/venv/ -path '*/flask/*' -name '*.pyc'")
 
 
-def test_the_revision_says_where_the_release_came_from(host):
+def test_the_revision_names_the_source_of_the_release(host):
     with host.sudo():
         commit = host.check_output("git -C /root/hello rev-parse v1^{commit}")
-    told = host.check_output("cat /srv/fromgit/releases/*/REVISION")
-    assert f"revision: {commit}" in told
-    assert "source.git: git://localhost/hello.git" in told
-    assert "source.version: v1" in told
+    revision = host.check_output("cat /srv/fromgit/releases/*/REVISION")
+    assert f"revision: {commit}" in revision
+    assert "source.git: git://localhost/hello.git" in revision
+    assert "source.version: v1" in revision
     assert host.check_output("ls /srv/fromgit/releases").startswith(commit[:12])
 
 

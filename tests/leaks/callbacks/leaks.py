@@ -24,7 +24,7 @@ description: Takes FLASK_OPS_LEAKS, the path of a file, from the environment.
 CANARY = re.compile(r"canary[-+][0-9a-f]{6,}")  # base64 has plus signs
 
 
-def told(text: str) -> None:
+def report(text: str) -> None:
     """Append a line to the file. What is in it is no secret: the canary is cut short."""
     with Path(os.environ["FLASK_OPS_LEAKS"]).open("a", encoding="utf-8") as leaks:
         leaks.write(text.replace("\n", " ") + "\n")
@@ -33,7 +33,7 @@ def told(text: str) -> None:
 def look(text: str, where: str) -> None:
     for found in CANARY.finditer(text):
         around = text[max(0, found.start() - 60) : found.start()]
-        told(f"{where}: ...{around}{found[0][:9]}...")
+        report(f"{where}: ...{around}{found[0][:9]}...")
 
 
 class CallbackModule(CallbackBase):
@@ -58,7 +58,7 @@ class CallbackModule(CallbackBase):
         Display.display, Display.verbose = display, verbose
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
-        told(f"watched {Path(playbook._file_name).name}")
+        report(f"watched {Path(playbook._file_name).name}")
 
     def v2_runner_on_ok(self, result: t.Any, **_: t.Any) -> None:
         task = result._task.get_name().strip()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import as_data, bars, plain_table, table
-from benchmarks.state import State, checks
 from benchmarks.timing import FailedError, Figure, Run, interleaved, measured, ratios, watched
 from benchmarks.traffic import AtTemplate, parsed, percentile, summary, wrk
 
@@ -32,23 +31,6 @@ Running 3s test @ https://demo.bench.test/
 Requests/sec:   1281.22
 Transfer/sec:    513.98KB
 """
-
-STATE = State(
-    app="demo",
-    domain="demo.bench.test",
-    release="/srv/demo/releases/1",
-    venv="/srv/demo/environments/1",
-    gunicorn="27.0.1",
-    repository="git://10.0.0.1/demo.git",
-    packages=["git", "nginx"],
-    units=["demo-blue.service", "demo-blue.socket", "nginx.service"],
-    directories=[],
-    files=[],
-    links=[],
-    masked=["/etc/systemd/system/a.service"],
-    absent=[],
-    certificates=["/etc/nginx/self-signed/demo"],
-)
 
 
 def test_who_begins_changes_from_round_to_round():
@@ -126,19 +108,6 @@ def test_the_peers_of_nginx_are_filled_in(path: Path):
     text = AtTemplate(path.read_text()).substitute(values)
     assert "@" not in text
     assert "ssl_certificate /etc/certificates/fullchain.pem;" in text
-
-
-def test_a_shell_gets_words():
-    variables = STATE.as_variables()
-    assert variables["packages"] == "git nginx"
-    assert variables["slots"] == "demo-blue.service"
-    assert all(isinstance(value, str) for value in variables.values())
-
-
-def test_the_end_state_is_asked_for_by_name():
-    promised = checks(STATE)
-    assert "demo-blue.service" in promised["the units run"]
-    assert len(promised) >= 12
 
 
 def test_the_table_says_what_was_reached():

@@ -14,16 +14,9 @@ BLOCK = """\
 """
 
 
-def test_a_block_is_appended() -> None:
-    assert with_block(OWN, "web1", "10.0.0.2", ["shop.test", "www.shop.test"]) == OWN + BLOCK
-
-
-def test_a_missing_last_newline_is_added() -> None:
-    assert with_block(OWN.rstrip(), "web1", "10.0.0.2", ["shop.test", "www.shop.test"]) == OWN + BLOCK
-
-
-def test_the_same_again_changes_nothing() -> None:
-    assert with_block(OWN + BLOCK, "web1", "10.0.0.2", ["shop.test", "www.shop.test"]) == OWN + BLOCK
+def test_a_block_is_appended_once() -> None:
+    for before in (OWN, OWN.rstrip(), OWN + BLOCK):
+        assert with_block(before, "web1", "10.0.0.2", ["shop.test", "www.shop.test"]) == OWN + BLOCK
 
 
 def test_a_new_address_replaces_the_old_one() -> None:
@@ -32,7 +25,7 @@ def test_a_new_address_replaces_the_old_one() -> None:
     assert "10.0.0.2" not in after
 
 
-@pytest.mark.parametrize("other", ["web", "web10", "web1.example.com"])
+@pytest.mark.parametrize("other", ["web", "web10", "web1.example.com", "web."])
 def test_other_hosts_are_left_alone(other: str) -> None:
     text = with_block(OWN + BLOCK, other, "10.0.0.3", ["other.test"])
     assert BLOCK in text

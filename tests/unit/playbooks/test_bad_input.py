@@ -1,6 +1,6 @@
-"""site.yml with a wrong inventory: real runs of ansible-playbook that end before any host is asked.
+"""site.yml with a wrong inventory: real runs of ansible-playbook that end before they connect to any host.
 
-The host of the inventory is a closed port of this machine. A run that got as far as connecting would say
+The host of the inventory is a closed port of this machine. A run that got as far as connecting would report
 "unreachable", and the test would fail.
 """
 
@@ -15,20 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.contract.tree import Tree
-from tests.unit.playbooks.bad_inventories import (
-    CANARY,
-    CASES,
-    ELSEWHERE,
-    NOT_TESTED,
-    ROWS,
-    SECRET_VARIABLES,
-    SHOP,
-    Case,
-)
+from tests.unit.playbooks.bad_inventories import CANARY, CASES, SECRET_VARIABLES, SHOP
 
 ROOT = Path(__file__).resolve().parents[3]
-ALL = list(enumerate(CASES))
 BLOG = {**SHOP, "name": "blog", "domains": ["blog.example.com"]}
 CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": 1}
 
@@ -54,50 +43,41 @@ def run_all(
     )
 
 
+def variables(app: Any, more: dict[str, Any]) -> dict[str, Any]:
+    """Those of a case: SHOP with other options, or several such apps."""
+    changes = app if isinstance(app, list) else [app]
+    apps = [{name: value for name, value in (SHOP | one).items() if value is not ...} for one in changes]
+    return SECRET_VARIABLES | {"flask_apps": apps} | more
+
+
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """All that one run says about all cases, each of them a host of its own."""
-    hosts = {f"case{number}": SECRET_VARIABLES | {"flask_apps": case.apps} | case.variables for number, case in ALL}
+def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The output of one run over all cases, each of them a host of its own."""
+    hosts = {f"case{number}": variables(app, *more or [{}]) for number, (_, _, app, *more) in enumerate(CASES)}
     done = run_all(tmp_path_factory.mktemp("bad"), hosts)
     assert done.returncode != 0
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("number", "case"), ALL, ids=[f"row {case.row} {case.place}" for _, case in ALL])
-def test_a_bad_inventory_is_refused_by_place_rule_and_good_value(said: str, number: int, case: Case) -> None:
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[f"{place} {says}" for place, says, *_ in CASES])
+def test_a_bad_inventory_is_refused_by_place_rule_and_good_value(output: str, number: int) -> None:
+    place, says = CASES[number][:2]
     recap = rf"^case{number} +: ok=0 +changed=0 +unreachable=0 +failed=1 +skipped=0 "
-    assert re.search(recap, said, re.MULTILINE), "it got further than the check"
-    (told,) = re.findall(rf"^fatal: \[case{number}\]: FAILED! =>(.*?)(?=^\S|\Z)", said, re.MULTILINE | re.DOTALL)
-    # The place is by number and name: flask_apps[0] (shop).
-    lines = [re.sub(r"(\]) \([a-z0-9-]+\)", r"\1", line.strip()) for line in told.splitlines()]
-    if case.place:
-        lines = [line for line in lines if line.startswith((f"- {case.place}: ", f"- {case.place} "))]
-        assert len(lines) == 1, told
-    text = " ".join(lines).replace("''", "'")  # YAML doubles a quote in quotes
-    missing = [words for words in case.says.split("...") if words not in text]
-    assert not missing, told
+    assert re.search(recap, output, re.MULTILINE), "it got further than the check"
+    (error,) = re.findall(rf"^fatal: \[case{number}\]: FAILED! =>(.*?)(?=^\S|\Z)", output, re.MULTILINE | re.DOTALL)
+    # The place has the number and the name: flask_apps[0] (shop).
+    lines = [re.sub(r"(\]) \([a-z0-9-]+\)", r"\1", line.strip()) for line in error.splitlines()]
+    start = f"- flask_apps[0]{place}" if place.startswith(".") else f"- {place}"
+    (line,) = [line.replace("''", "'") for line in lines if line.startswith((f"{start}: ", f"{start} "))]
+    assert [words for words in says.split("...") if words not in line] == []
 
 
-def test_no_bad_inventory_makes_a_run_tell_a_secret(said: str) -> None:
-    assert said.count("FAILED!") == len(CASES)
-    assert [line for line in said.splitlines() if CANARY in line] == []
+def test_no_bad_inventory_makes_a_run_print_a_secret(output: str) -> None:
+    assert output.count("FAILED!") == len(CASES)
+    assert [line for line in output.splitlines() if CANARY in line] == []
 
 
-def test_every_row_of_the_list_has_a_case_or_a_test_elsewhere() -> None:
-    assert sorted({case.row for case in CASES} | ELSEWHERE.keys() | NOT_TESTED.keys()) == list(ROWS)
-
-
-@pytest.mark.parametrize("row", ELSEWHERE)
-def test_the_test_elsewhere_exists(row: int) -> None:
-    assert Tree(ROOT).function(ELSEWHERE[row]) is not None
-
-
-def test_the_rows_that_no_test_shows_are_in_the_documentation() -> None:
-    page = (ROOT / "docs" / "not-tested.md").read_text()
-    assert [words for words in NOT_TESTED.values() if words not in page] == []
-
-
-def test_all_errors_are_told_at_once_and_nothing_is_done(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_and_nothing_is_done(tmp_path: Path) -> None:
     blog = {
         **SHOP,
         "name": "../../etc",
@@ -124,14 +104,6 @@ def test_all_errors_are_told_at_once_and_nothing_is_done(tmp_path: Path) -> None
         (line,) = {line for line in lines if place in line and line.startswith("- ")}
         assert good in line
     assert CANARY not in said
-
-
-@pytest.mark.parametrize("apps", [None, "shop", {"shop": {}}, [["shop"]]])
-def test_a_list_that_is_none_is_refused(tmp_path: Path, apps: Any) -> None:
-    done = run(tmp_path, apps)
-    assert done.returncode != 0
-    assert "flask_apps" in done.stdout
-    assert "changed=0    unreachable=0    failed=1" in done.stdout
 
 
 def test_a_right_inventory_gets_as_far_as_the_host(tmp_path: Path) -> None:
@@ -176,8 +148,8 @@ def test_an_inventory_is_checked_for_the_roles_of_site() -> None:
 # --- what is given on the command line, and what must not come from elsewhere --------------------------------------------
 
 
-def told(tmp_path: Path, playbook: str, *options: str, **variables: Any) -> str:
-    """What a run of a playbook says, which must end before any host is asked."""
+def refused(tmp_path: Path, playbook: str, *options: str, **variables: Any) -> str:
+    """The output of a playbook, which must end before it connects to any host."""
     done = run_all(tmp_path, {"web1": {"flask_apps": [SHOP, BLOG], **variables}}, playbook, *options)
     assert done.returncode != 0
     assert "unreachable=0    failed=1" in done.stdout, done.stdout + done.stderr
@@ -200,25 +172,29 @@ def test_a_wrong_option_gets_one_line_with_the_right_one(
     tmp_path: Path, playbook: str, options: list[str], says: str
 ) -> None:
     # Variables of the inventory with the names of the options are somebody else's.
-    output = told(tmp_path, playbook, *options, version="2026.1", release="bookworm", app="x", state="CA")
+    output = refused(tmp_path, playbook, *options, version="2026.1", release="bookworm", app="x", state="CA")
     assert says in output
     assert output.count("Origin:") == 1
     assert "Error rendering template" not in output
 
 
 def test_the_place_of_an_app_that_a_playbook_has_chosen_is_that_in_the_users_list(tmp_path: Path) -> None:
-    output = told(tmp_path, "deploy", "-e", "app=blog", flask_apps=[SHOP, BLOG | {"workers": 0}])
+    output = refused(tmp_path, "deploy", "-e", "app=blog", flask_apps=[SHOP, BLOG | {"workers": 0}])
     assert "flask_apps[1] (blog).workers: 0 must be from 1 to 256" in output
 
 
-@pytest.mark.parametrize("playbook", ["site", "deploy"])
-@pytest.mark.parametrize("in_inventory", [True, False], ids=["inventory", "command-line"])
-def test_a_variable_that_the_playbook_sets_is_refused(tmp_path: Path, playbook: str, in_inventory: bool) -> None:
-    options = ["-e", "app=shop"] if playbook == "deploy" else []
-    if in_inventory:
-        output = told(tmp_path, playbook, *options, letsencrypt_webroot="/srv/www")
-    else:
-        output = told(tmp_path, playbook, *options, "-e", "letsencrypt_webroot=/srv/www")
+@pytest.mark.parametrize(
+    ("playbook", "options", "variables"),
+    [
+        ("site", [], {"letsencrypt_webroot": "/srv/www"}),
+        ("deploy", ["-e", "app=shop", "-e", "letsencrypt_webroot=/srv/www"], {}),
+    ],
+    ids=["inventory", "command-line"],
+)
+def test_a_variable_that_the_playbook_sets_is_refused(
+    tmp_path: Path, playbook: str, options: list[str], variables: dict[str, Any]
+) -> None:
+    output = refused(tmp_path, playbook, *options, **variables)
     assert "letsencrypt_webroot: is set by the playbook, and this value would be ignored; leave it out" in output
 
 

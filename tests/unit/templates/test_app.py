@@ -1,4 +1,4 @@
-"""What systemd and gunicorn are told about an app, and what the app gets as its environment."""
+"""The units, the gunicorn configuration and the environment of an app."""
 
 from __future__ import annotations
 
@@ -368,7 +368,7 @@ def test_the_log_files_of_the_switch_and_of_apps_that_chose_files_are_rotated():
         ({}, {"control_socket_disable": True, "worker_tmp_dir": "/dev/shm", "proc_name": "shop-green"}),
     ],
 )
-def test_gunicorn_is_told(options: dict[str, Any], expected: dict[str, Any]):
+def test_the_settings_of_gunicorn(options: dict[str, Any], expected: dict[str, Any]):
     settings = gunicorn(**options)
     assert {name: settings[name] for name in expected} == expected
 
@@ -421,10 +421,10 @@ def test_a_line_of_the_access_log_is_one_line_with_the_requests_id_and_no_secret
     assert re.fullmatch(
         r"\S+\+00:00 \[\d+\] \[INFO\] 0123abcd 192\.0\.2\.7 GET /a%0ab 200 12 0\.034 a%20\"browser\"%20", line
     )
-    told = json.loads(logged("gunicorn.access", "%(r)s", (ATOMS,), format="json"))
-    assert told.pop("process")
-    assert told.pop("time").endswith("+00:00")
-    assert told == {
+    entry = json.loads(logged("gunicorn.access", "%(r)s", (ATOMS,), format="json"))
+    assert entry.pop("process")
+    assert entry.pop("time").endswith("+00:00")
+    assert entry == {
         "level": "INFO", "logger": "gunicorn.access", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET",
         "path": "/a%0ab", "status": "200", "bytes": 12, "seconds": 0.034, "agent": 'a "browser"\n',
     }  # fmt: skip
@@ -436,8 +436,12 @@ def test_an_error_bears_the_requests_id_and_its_trace():
         logged("gunicorn.error", "broke at %s", (7,), ValueError("bad")),
     )
     assert "canary" not in logged("gunicorn.error", "Error handling request GET %s", ("/a?token=canary",))
-    told = json.loads(logged("shop", "broke at %s", (7,), ValueError("bad"), format="json"))
-    assert (told["message"], told["exception"], told["request_id"]) == ("broke at 7", "ValueError: bad", "0123abcd")
+    entry = json.loads(logged("shop", "broke at %s", (7,), ValueError("bad"), format="json"))
+    assert (entry["message"], entry["exception"], entry["request_id"]) == (
+        "broke at 7",
+        "ValueError: bad",
+        "0123abcd",
+    )
 
 
 @pytest.mark.parametrize(
@@ -498,15 +502,15 @@ def test_whatever_an_app_puts_in_place_of_its_log_files_its_slots_start(
             handler.close()
     finally:
         logging.root.handlers = handlers["handlers"]
-    told = capfd.readouterr().err
-    assert told.count("broke") == 1
+    errors = capfd.readouterr().err
+    assert errors.count("broke") == 1
     if place == "nothing":
         assert "broke" in paths[1].read_text()
         assert not access or "/a%0ab" in paths[0].read_text()
         assert paths[1].stat().st_mode & 0o7137 == 0
         return
-    assert told.count("/a%0ab") == access
-    assert told.count("Its lines go to the journal") == 1 + access
+    assert errors.count("/a%0ab") == access
+    assert errors.count("Its lines go to the journal") == 1 + access
     assert not other.exists() or other.read_text() == ""
 
 
@@ -562,7 +566,7 @@ def test_flask_gets_what_production_needs_as_it_reads_it():
     assert read["FLASK_PREFERRED_URL_SCHEME"] == "https"
 
 
-def test_what_the_app_says_goes_before_what_production_needs():
+def test_the_apps_variables_override_those_of_production():
     text = render(
         "environment.j2",
         env={"FLASK_SESSION_COOKIE_SAMESITE": "Strict"},

@@ -1,4 +1,4 @@
-"""What nginx is told."""
+"""nginx's configuration."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_http_is_redirected_to_the_port_of_https(port: int, target: str):
     assert f"return 301 {target};" in lines(render(SITE, nginx_proxy_https_port=port))
 
 
-def test_answers_to_a_certificate_authority_are_not_redirected():
+def test_challenges_of_a_ca_are_not_redirected():
     answers = block(render(SITE, nginx_proxy_https_port=8443), "location ^~ /.well-known/acme-challenge/")
     assert answers == ["root /var/lib/flask-ops/challenges;", "default_type text/plain;"]
 
@@ -388,7 +388,7 @@ def block_with(location: dict[str, Any]) -> list[str]:
     return lines(text.split(f"location {location['path']} {{")[1].split("    location / {")[0])
 
 
-def test_the_start_page_is_no_health_path_unless_somebody_says_so():
+def test_the_start_page_is_no_health_path_by_default():
     limited = render(SITE, request_limits={"rate": "5r/m"})
     assert block(limited, "map $uri $shop_limited") == ["default $binary_remote_addr;"]
 
@@ -585,7 +585,7 @@ def test_visitors_of_an_app_at_a_path_see_the_error_pages_of_a_site_that_is_clos
         assert not {"allow all;", "auth_basic off;"} & set(block(render(SITE, **rules), f"location {page}"))
 
 
-def test_the_site_alone_says_for_how_long_browsers_insist_on_https():
+def test_hsts_belongs_to_the_site():
     site = render(SITE, others=(ROOT | {"hsts": {"max_age": 77}},), path="/admin", headers={"X-Own": "1"})
     assert '"" "max-age=77";' in lines(site)
     assert '"" "1";' in lines(site)

@@ -1,4 +1,4 @@
-"""What systemd is told about an app's workers, schedulers and timers."""
+"""The units of an app's workers, schedulers and timers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unit(process: dict[str, Any], **options: Any) -> dict[str, list[tuple[str, s
         ("TimeoutStopSec", "300"),
     ],
 )
-def test_every_process_is_told(process: dict[str, Any], directive: tuple[str, str]):
+def test_the_directives_of_every_process(process: dict[str, Any], directive: tuple[str, str]):
     assert directive in unit(process)["Service"]
 
 

@@ -1,4 +1,4 @@
-"""What logrotate is told about a log. Whether logrotate takes it, molecule/logrotate asks logrotate itself."""
+"""The configuration of logrotate for a log. molecule/logrotate tests that logrotate accepts it."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def test_a_log_is_described_by_the_defaults_of_the_role():
         ),
     ],
 )
-def test_an_option_of_a_log_is_told(log: dict[str, Any], expected: list[str]):
-    told = rotation(log)
-    assert [line for line in told if line in expected] == expected
+def test_an_option_of_a_log_becomes_a_directive(log: dict[str, Any], expected: list[str]):
+    found = rotation(log)
+    assert [line for line in found if line in expected] == expected
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_an_option_of_a_log_is_told(log: dict[str, Any], expected: list[str]):
         ({"logrotate_dateext": True}, "dateext"),
     ],
 )
-def test_what_holds_for_all_logs_is_told_of_each(variables: dict[str, Any], expected: str):
+def test_options_of_all_logs_are_directives_of_each(variables: dict[str, Any], expected: str):
     assert expected in rotation(**variables)
 
 
 def test_size_alone_decides_when_it_is_given():
-    told = rotation({"size": "10M"}, logrotate_frequency="hourly", logrotate_maxsize="1M")
-    assert "size 10M" in told
-    assert not [line for line in told if line.startswith(("hourly", "maxsize", "minsize"))]
+    found = rotation({"size": "10M"}, logrotate_frequency="hourly", logrotate_maxsize="1M")
+    assert "size 10M" in found
+    assert not [line for line in found if line.startswith(("hourly", "maxsize", "minsize"))]
 
 
 def test_without_a_limit_of_size_only_time_decides():
@@ -114,5 +114,5 @@ def test_only_an_error_about_the_roles_own_logs_is_refused(line: str, refused: b
 
 @pytest.mark.parametrize("schedule", ["hourly", "daily"])
 def test_the_timer_runs_by_the_schedule_and_by_no_other(schedule: str):
-    told = lines(render("timer.conf.j2", logrotate_schedule=schedule))
-    assert told[:3] == ["[Timer]", "OnCalendar=", f"OnCalendar={schedule}"]
+    found = lines(render("timer.conf.j2", logrotate_schedule=schedule))
+    assert found[:3] == ["[Timer]", "OnCalendar=", f"OnCalendar={schedule}"]
