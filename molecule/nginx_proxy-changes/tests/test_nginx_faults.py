@@ -5,6 +5,7 @@ import http.client
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +21,10 @@ def echo(site):
 
 @pytest.fixture
 def maintenance(host, play):
-    """`maintenance("on")`: what a user types, for the site echo."""
-    apps = host.ansible.get_variables()["nginx_proxy_apps"]
-    return lambda state: play("flask_ops.production.maintenance", flask_apps=apps, app="echo", state=state)
+    """`maintenance("on")`, for the site echo."""
+    apps = [app for app in host.ansible.get_variables()["nginx_proxy_apps"] if app["name"] == "echo"]
+    playbook = str(Path(__file__).parents[1] / "maintenance.yml")
+    return lambda state: play(playbook, nginx_proxy_apps=apps, nginx_proxy_maintenance=state)
 
 
 def workers(host):

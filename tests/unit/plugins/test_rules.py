@@ -238,7 +238,7 @@ BAD: dict[str, list[Any]] = {
         "", ".", "..", ".a", "-a", "a/b", "a b", "a:b", "a..b", "a\n", "ä", "a%h", "secrets.json", "a" * 65, 7,
     ],
     "secret_files{value}": ["", "canary\0", "canary\ud800", None, 7, True, ["canary"], {"canary": 1}],
-    "nginx_proxy_site_template": ["", "-x.j2", "{% extends 'site.conf.j2' %}", "a\nb"],
+    "nginx_proxy_site_template": ["", "-x.j2", "templates/{x}.j2", "a\nb"],
     "health.path": ["", "healthz", "/a b", "/a\r\nHost: x", "http://x/", "/ä", "/a#b", "/{a}"],
     "metrics.statsd": ["", "localhost", "host:port", "a b:1", ":8125", "h:0", "h:1\n", "http://h:1", "h:1;x", "-h:1"],
     "accept_insecure[]": ["", "secret_key", "NO_SECRET_KEY", "no_secret_key\n"],
