@@ -73,7 +73,12 @@ def required_if(path: str, roles: t.Iterable[str]) -> list[list[t.Any]]:
 
     :param path: the path of the dictionary that has the options; empty for an app itself.
     """
-    return [rule for role in roles for rule in load(role, "meta/rules.yml").get(REQUIRED_IF, {}).get(path or "app", [])]
+    return [rule for role in roles for rule in _required_if(role).get(path or "app", [])]
+
+
+@functools.cache
+def _required_if(role: str) -> dict[str, list[list[t.Any]]]:
+    return load(role, "meta/rules.yml").get(REQUIRED_IF, {})
 
 
 @functools.cache
