@@ -50,7 +50,7 @@ class X509:
             if line.startswith(" "):
                 blocks[heading].append(line.strip())
             else:
-                key, _, values[key] = line.partition("=")
+                key, _equals, values[key] = line.partition("=")
                 heading = "subjectAltName" if key.startswith("X509v3 Subject Alternative Name") else key
                 blocks.setdefault(heading, [])
         try:
