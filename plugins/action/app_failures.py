@@ -7,7 +7,7 @@ from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import named
-from ansible_collections.flask_ops.production.plugins.plugin_utils._task.memory import Memory
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.cache import PlayCache
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import SEVERAL_ROLES
 
 OPTIONS = {
@@ -22,12 +22,12 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _checked, args = self.validate_argument_spec(OPTIONS)
-        memory = Memory("failures", self, task_vars)
-        failures = [tuple(known) for known in memory.recall(())]
+        cache = PlayCache("failures", self, task_vars)
+        failures = [tuple(known) for known in cache.get(())]
         failures += [(app, text) for role in args["failures"] for app, text in role.items()]
         failures = list(dict.fromkeys(failures))
         if task_vars.get(SEVERAL_ROLES) and not args["at_end"]:
-            memory.keep(failures)
+            cache.set(failures)
             return result
         if not failures:
             return result

@@ -30,7 +30,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.values import dictionary
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.versions import with_version
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import templated
-from ansible_collections.flask_ops.production.plugins.plugin_utils._task.memory import Memory
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.cache import PlayCache
 
 LIST_OF_PLAYBOOKS = "flask_apps"
 
@@ -131,11 +131,11 @@ class ActionModule(ActionBase):
         """The errors of the host, and of the apps on it. The facts that were missing go into the result."""
         facts = task_vars.get("ansible_facts", {})
         # Packages that are installed before the roles may bring users of their own.
-        memories = {
-            of_accounts: Memory(f"claims-{of_accounts}", self, task_vars, whole_run=not of_accounts)
+        caches = {
+            of_accounts: PlayCache(f"claims-{of_accounts}", self, task_vars, whole_run=not of_accounts)
             for of_accounts in (True, False)
         }
-        checked = {scope: set(memory.recall(())) for scope, memory in memories.items()}
+        checked = {scope: set(cache.get(())) for scope, cache in caches.items()}
         wanted = [
             claim
             for claim in host_claims(apps, roles, task_vars["inventory_hostname"])
@@ -165,9 +165,9 @@ class ActionModule(ActionBase):
                 if app["name"] in asked - set(users)
             ]
         if wanted and not errors:
-            for of_accounts, memory in memories.items():
+            for of_accounts, cache in caches.items():
                 of_kind = {claim.name for claim in wanted if (claim.kind == "accounts") == of_accounts}
-                memory.keep(sorted(checked[of_accounts] | of_kind))
+                cache.set(sorted(checked[of_accounts] | of_kind))
         return errors
 
 

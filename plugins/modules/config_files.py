@@ -241,7 +241,7 @@ def main() -> None:
     set_umask()
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     try:
-        module.exit_json(**bring_to_state(module.params, module.check_mode))
+        module.exit_json(**ensure_files(module.params, module.check_mode))
     except (CommandError, OSError, KeyError) as error:
         module.fail_json(msg=str(error))
 
@@ -255,7 +255,7 @@ class Refused(CommandError):
         """The items whose files the message is about."""
 
 
-def bring_to_state(params: dict, check_mode: bool) -> dict:
+def ensure_files(params: dict, check_mode: bool) -> dict:
     """Plan, apply, validate, reload; or take everything back."""
     wanted, units = entries(params, must_exist=not check_mode), params["reload"] or []
     changes, idle = Transaction(wanted).plan(), [unit for unit in units if not is_active(unit)]

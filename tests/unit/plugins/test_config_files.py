@@ -13,7 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.command import CommandError
 from ansible_collections.flask_ops.production.plugins.module_utils._host.secrets import encode_secret
 from ansible_collections.flask_ops.production.plugins.modules import config_files
-from ansible_collections.flask_ops.production.plugins.modules.config_files import bring_to_state
+from ansible_collections.flask_ops.production.plugins.modules.config_files import ensure_files
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import app_files, described
 
 SHOP: dict[str, Any] = {"name": "shop", "paths": {"site": "/etc/shop.conf", "key": "/srv/shop.key", "run": "/run/shop"}}
@@ -225,12 +225,12 @@ def sites(directory: Path, **contents: str) -> dict[str, Any]:
 
 
 def test_changed_files_are_written_checked_and_read(tmp_path: Path, systemd: Systemd):
-    result = bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    result = ensure_files(nginx_files(tmp_path / "site"), check_mode=False)
     assert (result["changed"], result["reloaded"]) == (True, True)
     assert result["changed_files"] == [str(tmp_path / "site")]
     assert ((tmp_path / "site").read_text(), systemd.reloads) == ("new", ["nginx.service"])
     assert systemd.pending == set()
-    again = bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+    again = ensure_files(nginx_files(tmp_path / "site"), check_mode=False)
     assert (again["changed"], again["reloaded"], len(systemd.reloads)) == (False, False, 1)
 
 
@@ -240,7 +240,7 @@ def test_what_is_refused_is_taken_back(tmp_path: Path, systemd: Systemd, refuser
     systemd.active.add("nginx.service")
     systemd.refused[refuser] = CommandError("unknown directive")
     with pytest.raises(CommandError, match=r"every file is as it was before\.\nunknown directive"):
-        bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+        ensure_files(nginx_files(tmp_path / "site"), check_mode=False)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
     assert (systemd.reloads, systemd.pending) == ([], marked)
 
@@ -250,7 +250,7 @@ def test_a_unit_that_does_not_survive_its_new_files_runs_on_with_the_old_ones(tm
     systemd.active.update({"first.service", "second.service"})
     systemd.refused["second.service"] = CommandError("it is not active")
     with pytest.raises(CommandError, match="it is not active"):
-        bring_to_state(params, check_mode=False)
+        ensure_files(params, check_mode=False)
     assert systemd.told == [("reload-or-restart", "first.service"), ("reload-or-restart", "second.service")]
     assert systemd.pending == {"first.service", "second.service"}
 
@@ -262,22 +262,22 @@ def test_a_reload_that_was_not_taken_is_taken_back_and_repeated_by_the_next_run(
     with pytest.raises(
         CommandError, match=r"The reload failed; every file .* before\.\nnginx.service kept its old conf"
     ):
-        bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+        ensure_files(nginx_files(tmp_path / "site"), check_mode=False)
     assert ((tmp_path / "site").read_text(), systemd.told) == ("old", [])
     systemd.stale.clear()
-    assert bring_to_state(nginx_files(tmp_path / "site", "old"), check_mode=False)["reloaded"]
+    assert ensure_files(nginx_files(tmp_path / "site", "old"), check_mode=False)["reloaded"]
     assert systemd.pending == set()
 
 
 def test_a_broken_file_of_somebody_else_is_noticed_though_none_of_ours_differs(tmp_path: Path, systemd: Systemd):
     params = nginx_files(tmp_path / "site")
-    bring_to_state(params, check_mode=False)
+    ensure_files(params, check_mode=False)
     foreign = tmp_path / "foreign"
     foreign.write_text("fine;\nnonsense;\n")
     systemd.wrong["nonsense"] = foreign
     for check_mode in (False, True):
         with pytest.raises(CommandError, match=rf"in {foreign}:2\n{foreign} was not written by this collection"):
-            bring_to_state(params, check_mode)
+            ensure_files(params, check_mode)
     assert len(systemd.reloads) == 1
 
 
@@ -285,7 +285,7 @@ def test_a_refusal_quotes_the_line_that_it_names_unless_the_file_is_secret(tmp_p
     systemd.wrong["nonsense"] = tmp_path / "site"
     for secret in (False, True):
         with pytest.raises(CommandError) as error:
-            bring_to_state(nginx_files(tmp_path / "site", "a;\n  nonsense canary;\n", secret), check_mode=False)
+            ensure_files(nginx_files(tmp_path / "site", "a;\n  nonsense canary;\n", secret), check_mode=False)
         assert (f"\nLine 2 of {tmp_path}/site: nonsense canary;" in str(error.value)) is not secret
         assert ("canary" in str(error.value)) is not secret
 
@@ -296,7 +296,7 @@ def test_the_files_of_an_item_that_is_refused_stay_as_they_were_and_the_others_a
     (tmp_path / "shop").write_text("old")
     systemd.wrong |= {"nonsense": tmp_path / "shop", "rubbish": tmp_path / "new"}
     params = sites(tmp_path, blog="blog", shop="nonsense", new="rubbish", wiki="wiki")
-    result = bring_to_state(params, check_mode=False)
+    result = ensure_files(params, check_mode=False)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "blog": "blog",
         "shop": "old",
@@ -309,7 +309,7 @@ def test_the_files_of_an_item_that_is_refused_stay_as_they_were_and_the_others_a
     assert result["changed_files"] == [str(tmp_path / "blog"), str(tmp_path / "wiki")]
     assert [change["after"] for change in result["diff"]] == ["blog", "wiki"]
     assert (systemd.reloads, systemd.pending) == (["nginx.service"], set())
-    again = bring_to_state(params, check_mode=False)
+    again = ensure_files(params, check_mode=False)
     assert (again["changed"], again["reloaded"], set(again["failures"])) == (False, False, {"shop", "new"})
 
 
@@ -317,7 +317,7 @@ def test_an_item_whose_old_files_are_refused_too_stops_the_run(tmp_path: Path, s
     (tmp_path / "shop").write_text("nonsense, as before")
     systemd.wrong["nonsense"] = tmp_path / "shop"
     with pytest.raises(CommandError, match=r"every file is as it was before\.\nunknown directive"):
-        bring_to_state(sites(tmp_path, blog="blog", shop="more nonsense"), check_mode=False)
+        ensure_files(sites(tmp_path, blog="blog", shop="more nonsense"), check_mode=False)
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
     assert systemd.pending == set()
 
@@ -325,7 +325,7 @@ def test_an_item_whose_old_files_are_refused_too_stops_the_run(tmp_path: Path, s
 def test_a_warning_about_a_name_of_an_item_is_the_failure_of_this_item(tmp_path: Path, systemd: Systemd):
     systemd.warnings = '[warn] conflicting server name "shop.example.com" on 0.0.0.0:443, ignored'
     params = sites(tmp_path, blog="server_name blog.example.com;", shop="server_name shop.example.com;")
-    result = bring_to_state(params, check_mode=False)
+    result = ensure_files(params, check_mode=False)
     assert result["failures"] == {"shop": systemd.warnings}
     assert [path.name for path in tmp_path.iterdir()] == ["blog"]
 
@@ -340,43 +340,43 @@ def test_systemd_reads_units_that_changed_before_one_is_started(
     tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(config_files, "UNITS", str(tmp_path))
-    bring_to_state(nginx_files(tmp_path / "nginx.service"), check_mode=False)
+    ensure_files(nginx_files(tmp_path / "nginx.service"), check_mode=False)
     assert systemd.told == [("daemon-reload",)]
 
 
 def test_what_the_check_only_warns_about_may_be_refused_too(tmp_path: Path, systemd: Systemd):
     systemd.warnings = "[warn] something else\n[warn] conflicting server name"
     with pytest.raises(CommandError, match=r"as it was before\.\n\[warn\] conflicting server name$"):
-        bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)
+        ensure_files(nginx_files(tmp_path / "site"), check_mode=False)
     assert (list(tmp_path.iterdir()), systemd.reloads) == ([], [])
     systemd.warnings = "[warn] conflicting server name\n[warn] conflicting port"
     with pytest.raises(CommandError, match=r"server name\n\[warn\] conflicting port$"):
-        bring_to_state(nginx_files(tmp_path / "site") | {"isolate": False}, check_mode=False)
+        ensure_files(nginx_files(tmp_path / "site") | {"isolate": False}, check_mode=False)
     systemd.warnings = "[warn] something else"
-    assert bring_to_state(nginx_files(tmp_path / "site"), check_mode=False)["reloaded"]
+    assert ensure_files(nginx_files(tmp_path / "site"), check_mode=False)["reloaded"]
 
 
 def test_a_reload_that_an_interrupted_run_owes_is_made_up_for(tmp_path: Path, systemd: Systemd):
     params = nginx_files(tmp_path / "site")
-    bring_to_state(params, check_mode=False)
+    ensure_files(params, check_mode=False)
     systemd.pending.add("nginx.service")
-    assert bring_to_state(params, check_mode=True)["changed"]
-    result = bring_to_state(params, check_mode=False)
+    assert ensure_files(params, check_mode=True)["changed"]
+    result = ensure_files(params, check_mode=False)
     assert (result["changed"], result["reloaded"], result["changed_files"]) == (True, True, [])
-    assert not bring_to_state(params, check_mode=False)["changed"]
+    assert not ensure_files(params, check_mode=False)["changed"]
 
 
 def test_a_unit_that_does_not_run_is_started_though_its_files_are_right(tmp_path: Path, systemd: Systemd):
     params = nginx_files(tmp_path / "site")
-    bring_to_state(params, check_mode=False)
+    ensure_files(params, check_mode=False)
     systemd.active.clear()
-    assert bring_to_state(params, check_mode=True)["changed"]
-    result = bring_to_state(params, check_mode=False)
+    assert ensure_files(params, check_mode=True)["changed"]
+    result = ensure_files(params, check_mode=False)
     assert (result["changed"], result["changed_files"], systemd.active) == (True, [], {"nginx.service"})
     systemd.active.clear()
     systemd.refused["nginx.service"] = CommandError("it is not active")
     with pytest.raises(CommandError, match=r"^it is not active$"):
-        bring_to_state(params, check_mode=False)
+        ensure_files(params, check_mode=False)
 
 
 def test_what_is_not_wanted_any_more_is_stopped_once_the_files_are_right(tmp_path: Path, systemd: Systemd):
@@ -384,22 +384,22 @@ def test_what_is_not_wanted_any_more_is_stopped_once_the_files_are_right(tmp_pat
     systemd.active.add("old.service")
     systemd.refused["nginx"] = CommandError("unknown directive")
     with pytest.raises(CommandError):
-        bring_to_state(params, check_mode=False)
+        ensure_files(params, check_mode=False)
     assert systemd.told == []
     systemd.refused.clear()
-    assert bring_to_state(params, check_mode=True)["changed"]
-    assert bring_to_state(params, check_mode=False)["changed"]
+    assert ensure_files(params, check_mode=True)["changed"]
+    assert ensure_files(params, check_mode=False)["changed"]
     assert systemd.told == [("stop", "old.service")]
     systemd.active.discard("old.service")
-    assert not bring_to_state(params, check_mode=False)["changed"]
+    assert not ensure_files(params, check_mode=False)["changed"]
 
 
 def test_check_mode_changes_nothing(tmp_path: Path, systemd: Systemd):
-    assert bring_to_state(nginx_files(tmp_path / "site"), check_mode=True)["changed"]
+    assert ensure_files(nginx_files(tmp_path / "site"), check_mode=True)["changed"]
     assert (list(tmp_path.iterdir()), systemd.reloads, systemd.pending) == ([], [], set())
 
 
 def test_a_secret_file_is_written_and_not_shown(tmp_path: Path, systemd: Systemd):
-    result = bring_to_state(nginx_files(tmp_path / "key", "canary", secret=True), check_mode=False)
+    result = ensure_files(nginx_files(tmp_path / "key", "canary", secret=True), check_mode=False)
     assert (tmp_path / "key").read_text() == "canary"
     assert "canary" not in str(result)

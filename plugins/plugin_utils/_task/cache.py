@@ -16,7 +16,7 @@ from ansible import constants
 from ansible.plugins.action import ActionBase
 
 
-class Memory:
+class PlayCache:
     """A file for each host, in the directory that Ansible makes for each run and removes at its end.
 
     :param whole_run: whether later plays remember as well.
@@ -30,11 +30,11 @@ class Memory:
         place = hashlib.sha256(f"{scope} {host}".encode()).hexdigest()
         self._path = Path(constants.DEFAULT_LOCAL_TMP, f"flask-ops-{name}-{place}.json")
 
-    def recall(self, otherwise: t.Any) -> t.Any:
+    def get(self, otherwise: t.Any) -> t.Any:
         try:
             return json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return otherwise
 
-    def keep(self, value: t.Any) -> None:
+    def set(self, value: t.Any) -> None:
         self._path.write_text(json.dumps(value), encoding="utf-8")
