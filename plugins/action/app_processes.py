@@ -7,7 +7,11 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.modules.app_processes import OPTIONS
 from ansible_collections.flask_ops.production.plugins.plugin_utils._deploy.processes import on_host
-from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import NO_RELEASE, AppsAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import (
+    NO_RELEASE,
+    AppsAction,
+    complete_release,
+)
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import app_files
 
 
@@ -29,7 +33,7 @@ class ActionModule(AppsAction):
             return {"name": app["name"], "processes": []}
         if app["name"] not in args["releases"]:
             raise AnsibleActionFail(NO_RELEASE.format(**app))
-        release = args["releases"][app["name"]]
+        release = complete_release(args["releases"][app["name"]])
         return {
             "name": app["name"],
             "release": release["id"],

@@ -6,7 +6,11 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.modules.app_slots import OPTIONS
-from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import NO_RELEASE, AppsAction
+from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import (
+    NO_RELEASE,
+    AppsAction,
+    complete_release,
+)
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files import app_files
 
 
@@ -24,7 +28,7 @@ class ActionModule(AppsAction):
         if app["state"] == "present":
             if app["name"] not in args["releases"]:
                 raise AnsibleActionFail(NO_RELEASE.format(**app))
-            release = args["releases"][app["name"]]
+            release = complete_release(args["releases"][app["name"]])
         described = {"app": self.public(app), "release": release}
         for slot in app["slots"].values():
             variables = {

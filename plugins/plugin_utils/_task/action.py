@@ -40,6 +40,11 @@ def templated(
     return values, errors
 
 
+def complete_release(release: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A release with the version that people know; without one, its id."""
+    return {"version": release["id"], **release}
+
+
 class RenderingAction(ActionBase):
     """An action that renders templates on the controller and sends the text along with its module's arguments."""
 
