@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.plugins.loader import init_plugin_loader
 
 from tests.load import Plan, background_load, run_load
 from tests.unit.templates.rendering import render
@@ -296,7 +295,6 @@ def test_debians_file_for_nginx_is_replaced_and_an_upgrade_does_not_bring_it_bac
 
 def test_logrotate_takes_any_combination_of_options(host):
     """logrotate's own parser reads forty of the 576, the same ones each time."""
-    init_plugin_loader()
     sizes = [{}, {"size": "10k"}, {"minsize": "1", "maxsize": "2G"}]
     choices: dict[str, list[Any]] = {
         "frequency": ["hourly", "daily", "weekly", "monthly"], "compress": [True, False], "dateext": [True, False],
