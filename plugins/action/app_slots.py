@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flask_ops.production.plugins.module_utils._host.sandbox import sandbox
 from ansible_collections.flask_ops.production.plugins.modules.app_slots import OPTIONS
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import public
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import (
     NO_RELEASE,
     AppsAction,
@@ -29,7 +30,7 @@ class ActionModule(AppsAction):
             if app["name"] not in args["releases"]:
                 raise AnsibleActionFail(NO_RELEASE.format(**app))
             release = complete_release(args["releases"][app["name"]])
-        described = {"app": self.public(app), "release": release}
+        described = {"app": public(app), "release": release}
         for slot in app["slots"].values():
             variables = {
                 "app": app,

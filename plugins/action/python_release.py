@@ -17,6 +17,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._release.arch
     pack,
     packages_in,
 )
+from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import public
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.action import AppsAction
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import this_run
 
@@ -61,7 +62,7 @@ class ActionModule(AppsAction):
 
     def _described(self, app):
         """An app as the module takes it, with the checksums of what is on the controller."""
-        described = self.public(app)
+        described = public(app)
         source = {key: value for key, value in (described["source"] or {}).items() if value is not None}
         described["source"] = source
         try:

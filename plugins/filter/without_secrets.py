@@ -33,12 +33,10 @@ _value:
 """
 
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import public
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import app_options, app_roles
 
 
 def without_secrets(apps):
-    options = app_options(app_roles())
-    return [public(app, options) for app in apps]
+    return [public(app) for app in apps]
 
 
 class FilterModule:

@@ -67,7 +67,7 @@ def renew(wanted: Certificate, settings: Settings) -> None:
 
 
 def delete(name: str, settings: Settings, revoke: bool) -> None:
-    """Delete a certificate, and revoke it first where that is asked for."""
+    """Delete a certificate; with ``revoke``, revoke it first."""
     if read_lineage(name) is None:
         remove_lineage(name)
     elif revoke:

@@ -36,7 +36,9 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.names
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.rules import all_rules
 from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import (
     ROLE_NAMES,
+    Options,
     app_options,
+    app_roles,
     list_of,
     load,
     role_options,
@@ -154,8 +156,18 @@ def _paths(kind: str, **names: t.Any) -> dict[str, str]:
     return {key: path.format(**names) for key, path in path_templates(kind).items()}
 
 
-def public(app: App, options: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """An app without the values of its secrets, as a module on the host may have it."""
+@functools.cache
+def all_options() -> Options:
+    """The options that an app may have for any role."""
+    return app_options(app_roles())
+
+
+def public(app: App, options: Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+    """An app without the values of its secrets, as a module on the host may have it: Ansible may log its arguments.
+
+    :param options: those of a dictionary within an app; by default, of an app itself.
+    """
+    options = all_options() if options is None else options
     left = {key: value for key, value in app.items() if key != "env" and not options.get(key, {}).get("no_log")}
     return {
         key: public(value, options[key]["options"])

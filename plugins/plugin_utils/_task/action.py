@@ -13,8 +13,6 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.flask_ops.production.plugins.module_utils._host.failures import FailureOf
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.apps import public
-from ansible_collections.flask_ops.production.plugins.plugin_utils._schema.specs import app_options, app_roles
 from ansible_collections.flask_ops.production.plugins.plugin_utils._task.run import this_run
 
 NO_RELEASE = (
@@ -69,10 +67,6 @@ class AppsAction(RenderingAction):
 
     LAST = False
     """Whether a deploy ends with this action."""
-
-    def public(self, app: dict[str, t.Any]) -> dict[str, t.Any]:
-        """An app without its secrets: Ansible may log the arguments of a module."""
-        return public(app, app_options(app_roles()))
 
     def for_each_app(
         self,

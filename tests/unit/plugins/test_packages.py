@@ -1,4 +1,4 @@
-"""Packages: what apt-get is told, and what becomes of its answers."""
+"""Packages: the commands of apt-get, and their results."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from ansible_collections.flask_ops.production.plugins.plugin_utils._task.files i
 from hypothesis import given
 from hypothesis import strategies as st
 
-# Whoever runs the tests may give files to nobody else.
+# A user who is not root cannot change the owner of a file.
 ME = {"owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name}
 NOBODY_KNOWN = "no-such-user-0"
 
